@@ -1,0 +1,5 @@
+"""Lets ``python -m vmp`` run the command."""
+
+from vmp.cli import main
+
+main()

@@ -1,0 +1,157 @@
+"""The way of a VM through the stages: inherit, expand, decode, check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from vmp.configuration import Configuration
+from vmp.diagnostics import Report, nearest
+from vmp.expand import Scope, check_braces, expand
+from vmp.images import FoundImage, Images, variables_of
+from vmp.merge import Templates, element_name, settle
+from vmp.nodes import Entry, Mapping, Node, Scalar, Sequence
+from vmp.provisioners import PROVISIONERS
+from vmp.schema import BUILT_IN_VARIABLES, IMAGE, NODE, REGISTRY, VM, NodeEntry, VmEntry
+from vmp.shapes import Decoding
+
+Variables = dict[str, "Scalar | str | None"]
+
+
+class Compiler:
+    """A registry, ready to compile its VMs. What VMs share is worked out once."""
+
+    def __init__(self, root: Mapping, report: Report) -> None:
+        self._report = report
+        self._decoding = Decoding(report)
+        self._templates = Templates(_by_name(root, "templates"), report)
+        self._nodes = _by_name(root, "nodes", settle)
+        self._node_entries: dict[str, NodeEntry] = {}
+        images = _by_name(root, "images", settle)
+        self.images = Images(images, report)
+        self.vms = _by_name(root, "vms")
+        self._check(root, images)
+
+    def _check(self, root: Mapping, images: dict[str, Mapping]) -> None:
+        """Report what is wrong whatever the VMs make of it."""
+        REGISTRY.decode(root, (), Decoding(self._report, partial=True, unexpanded=True))
+        for name, node in self._nodes.items():
+            self._node_entries[name] = NODE.decode(node, ("nodes", name), self._decoding)
+        unexpanded = Decoding(self._report, unexpanded=True)
+        for name, image in images.items():
+            IMAGE.decode(image, ("images", name), unexpanded)
+            check_braces(image, self._report, verbatim="pattern")
+        for entry in (*self._templates.entries.values(), *self.vms.values()):
+            check_braces(entry, self._report)
+            if entry.get("template") is not None and entry.get("templates") is not None:
+                span = entry.span_of("templates")
+                self._report.error("ambiguous-template", "both 'template' and 'templates' are given", span)
+        for template in self._templates.entries.values():
+            self._templates.inherit(template)
+
+    def select(self, names: Iterable[str]) -> list[str]:
+        """Return the named VMs in registry order, or all where none is named."""
+        wanted = dict.fromkeys(names)
+        for name in wanted:
+            if name not in self.vms:
+                self._report.error("unknown-vm", f"unknown VM {name!r}", help=nearest(name, self.vms))
+        return [name for name in self.vms if not wanted or name in wanted]
+
+    def image_references(self) -> list[str]:
+        """Return the references that VMs use and the names of all images, for completion."""
+        used = [vm.get("image") for vm in self.vms.values()]
+        references = [node.text for node in used if isinstance(node, Scalar) and node.plain]
+        return list(dict.fromkeys([*references, *self.images.entries]))
+
+    def compile(self, names: Iterable[str]) -> list[Configuration]:
+        """Return the configurations of the named VMs; those with mistakes are left out and reported."""
+        found = []
+        for name in names:
+            self._report.context = name
+            configuration = self._compile(name)
+            self._report.context = ""
+            if configuration is not None:
+                found.append(configuration)
+        return found
+
+    def _compile(self, name: str) -> Configuration | None:
+        before = self._report.calls
+        own = self.vms[name]
+        merged = _as_mapping(settle(self._templates.inherit(own)))
+        merged = Mapping({"name": own.entries["name"], **merged.entries}, own.span)
+        own_variables = variables_of(merged)
+
+        # a variable in nodeName can come from the VM, one in image from the VM and its node
+        low: Variables = {**BUILT_IN_VARIABLES}
+        fixed: Variables = {"VM_NAME": name}
+        node = self._find_node(merged, Scope({**low, **own_variables, **fixed}, self._report))
+        if node is not None:
+            low |= variables_of(self._nodes[node])
+            fixed["NODE_NAME"] = node
+        found = self._find_image(merged, Scope({**low, **own_variables, **fixed}, self._report))
+        if node is None or found is None:
+            VM.decode(merged, ("vms", name), Decoding(self._report, unexpanded=True))
+            return None
+
+        image = found.image
+        fixed["IMAGE_FORMAT"] = image.format
+        fixed["IMAGE_NAME"] = image.name
+        fixed["IMAGE_TAG"] = image.tag
+        fixed["IMAGE_URL"] = image.url
+        fixed["IMAGE_VOLUME_NAME"] = image.volume_name
+        scope = Scope({**low, **found.variables, **own_variables, **fixed}, self._report)
+        expanded = Mapping({key: _expand_entry(key, entry, scope) for key, entry in merged.entries.items()}, own.span)
+        vm: VmEntry = VM.decode(expanded, ("vms", name), self._decoding)
+        variables = scope.all_values()
+        if self._report.calls > before:
+            return None
+
+        provisioner = PROVISIONERS.get(vm.provisioner)
+        if provisioner is None:
+            message, help_ = f"unknown provisioner {vm.provisioner!r}", nearest(vm.provisioner, PROVISIONERS)
+            span = merged.entries["provisioner"].value.span
+            self._report.error("unknown-provisioner", message, span, help=help_)
+            return None
+        configuration = Configuration(
+            vm=vm,
+            node=self._node_entries[node],
+            image=image,
+            variables=variables,
+            own_variables=frozenset(own_variables),
+        )
+        provisioner.check(configuration, expanded, self._report)
+        return configuration
+
+    def _find_node(self, merged: Mapping, scope: Scope) -> str | None:
+        node = merged.get("nodeName")
+        name = scope.expand_text(node) if isinstance(node, Scalar) else None
+        if node is None or name is None:
+            return None
+        if name not in self._nodes:
+            self._report.error("unknown-node", f"unknown node {name!r}", node.span, help=nearest(name, self._nodes))
+            return None
+        return name
+
+    def _find_image(self, merged: Mapping, scope: Scope) -> FoundImage | None:
+        node = merged.get("image")
+        reference = scope.expand_text(node) if isinstance(node, Scalar) else None
+        return None if reference is None else self.images.find(reference, node)
+
+
+def _expand_entry(key: str, entry: Entry, scope: Scope) -> Entry:
+    """Expand a value of a VM; its name is what the variables say it is."""
+    return entry if key == "name" or entry.value.plain else Entry(entry.key, expand(entry.value, scope))
+
+
+def _by_name(root: Mapping, section: str, prepare: Callable[[Node], Node] | None = None) -> dict[str, Mapping]:
+    """Return the elements of a section that have a name; decoding reports the others."""
+    found = root.get(section)
+    return {
+        name: _as_mapping(prepare(item) if prepare else item)
+        for item in (found.items if isinstance(found, Sequence) else ())
+        if (name := element_name(item)) is not None
+    }
+
+
+def _as_mapping(node: Node) -> Mapping:
+    assert isinstance(node, Mapping)
+    return node

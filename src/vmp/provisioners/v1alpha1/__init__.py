@@ -1,0 +1,10 @@
+"""Provisioner v1alpha1: a Makefile and shell scripts around virsh, virt-install and ssh.
+
+All code in a generated directory is the static code below ``files/``; ``vm.sh`` is the only file of
+shell that is generated, and it holds nothing but quoted facts.
+"""
+
+from vmp.provisioners.v1alpha1.check import check
+from vmp.provisioners.v1alpha1.render import render
+
+__all__ = ["check", "render"]

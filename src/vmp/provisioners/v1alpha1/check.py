@@ -1,0 +1,140 @@
+"""What v1alpha1 cannot do, said where the registry asks for it."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+
+from vmp.configuration import Configuration
+from vmp.diagnostics import Report, Span, nearest
+from vmp.nodes import Mapping, Node, Sequence
+from vmp.provisioners.v1alpha1.static import STATIC_NAMES
+from vmp.provisioners.v1alpha1.virt_install import given_uuid
+from vmp.schema import Volume
+
+PREFIX = "V1ALPHA1_"
+"""Variables that begin with this set knobs."""
+
+KNOBS = {
+    "V1ALPHA1_IP_CMD": False,
+    "V1ALPHA1_SSH_EXTRA_OPTS": False,
+    "V1ALPHA1_SSH_HOST": False,
+    "V1ALPHA1_SSH_OPTS": False,
+    "V1ALPHA1_SSH_USER": False,
+    "V1ALPHA1_STOP_TIMEOUT_SECS": True,
+    "V1ALPHA1_WAIT_FOR_READY_INTERVAL_SECS": True,
+    "V1ALPHA1_WAIT_FOR_READY_SSH_CONNECT_TIMEOUT_SECS": True,
+    "V1ALPHA1_WAIT_FOR_READY_TIMEOUT_SECS": True,
+}
+"""The knobs, and whether each is a number of seconds."""
+
+GENERATED_NAMES = frozenset({*STATIC_NAMES, "MANIFEST", "vm.sh", "ssh-password", "domain.xml", "known_hosts"})
+"""Names in the directory that no path of the registry may take."""
+
+
+def check(configuration: Configuration, vm: Mapping, report: Report) -> None:
+    """Report what is wrong with one VM beyond the schema."""
+    _check_knobs(configuration, vm, report)
+    _check_volumes(configuration, vm, report)
+    _check_pools(vm, report)
+    _check_seed(configuration, vm, report)
+    _check_uuid(configuration, vm, report)
+
+
+def _check_knobs(configuration: Configuration, vm: Mapping, report: Report) -> None:
+    for name, value in configuration.variables.items():
+        if not name.startswith(PREFIX):
+            continue
+        span = _span(vm, "vars", name)
+        if name not in KNOBS:
+            report.error("unknown-variable", f"unknown knob {name!r}", span, help=nearest(name, KNOBS))
+        elif KNOBS[name] and not (value.isascii() and value.isdigit() and len(value) < 9):
+            report.error("bad-value", f"{name} is {value!r}, not a number of seconds", span)
+
+
+def _check_uuid(configuration: Configuration, vm: Mapping, report: Report) -> None:
+    uuid = given_uuid(configuration.vm)
+    if uuid is not None and not re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", uuid):
+        span = _span(vm, "libvirt", "domain", "virtInstall", "uuid")
+        report.error("bad-value", f"{uuid!r} is not a UUID", span)
+
+
+def _check_pools(vm: Mapping, report: Report) -> None:
+    pools = _at(vm, "libvirt", "pools")
+    seen: set[str] = set()
+    for index, node in enumerate(pools.items if isinstance(pools, Sequence) else ()):
+        name = getattr(_at(node, "name"), "text", "")
+        if name in seen:
+            span = _span(vm, "libvirt", "pools", index, "name")
+            report.error("duplicate-name", f"two pools are called {name!r}", span)
+        seen.add(name)
+
+
+def _check_volumes(configuration: Configuration, vm: Mapping, report: Report) -> None:
+    seen: set[tuple[str, str]] = set()
+    declared = {(volume.pool_name, volume.name) for volume in configuration.vm.libvirt.volumes}
+    for index, volume in enumerate(configuration.vm.libvirt.volumes):
+        place = ("libvirt", "volumes", index)
+        key = (volume.pool_name, volume.name)
+        if key in seen:
+            message = f"two volumes are called {volume.name!r} in pool {volume.pool_name!r}"
+            report.error("duplicate-name", message, _span(vm, *place, "name"))
+        _check_content(volume, vm, place, report)
+        backing = volume.backing_volume
+        if backing and (found := (backing.pool_name, backing.name)) in declared and found not in seen:
+            message = f"the backing volume {backing.name!r} is not made before {volume.name!r}"
+            help_ = "volumes are made in the order of the list: move it up"
+            report.error("bad-value", message, _span(vm, *place, "backingVolume", "name"), help=help_)
+        seen.add(key)
+
+
+def _check_content(volume: Volume, vm: Mapping, place: tuple[str | int, ...], report: Report) -> None:
+    if volume.backing_volume and volume.upload_file:
+        message = f"volume {volume.name!r} has both 'backingVolume' and 'uploadFile'"
+        report.error("conflicting-keys", message, _span(vm, *place, "uploadFile"))
+    if not volume.backing_volume and not volume.upload_file and not volume.capacity:
+        message = f"volume {volume.name!r} needs one of 'capacity', 'backingVolume' and 'uploadFile'"
+        report.error("missing-key", message, _span(vm, *place), help="a blank volume needs a capacity, such as 20G")
+    if volume.backing_volume and volume.format not in ("qcow2", "qed"):
+        message = f"a volume of format {volume.format!r} cannot have a backing volume"
+        report.error("bad-value", message, _span(vm, *place, "backingVolume"), help="use format: qcow2")
+    if volume.upload_file and not volume.upload_file.path.isprintable():
+        span = _span(vm, *place, "uploadFile", "path")
+        report.error("bad-path", "the path has a character that cannot be printed", span)
+
+
+def _check_seed(configuration: Configuration, vm: Mapping, report: Report) -> None:
+    if configuration.vm.cloud_init is None:
+        return
+    path = configuration.vm.cloud_init.no_cloud.seed.path
+    span = _span(vm, "cloudInit", "noCloud", "seed", "path")
+    first = path.split("/")[0]
+    if path.startswith("/") or posixpath.normpath(path) != path or first == ".." or not path.isprintable():
+        help_ = "a path below the VM's directory, without '.' and '..', such as seed.iso"
+        report.error("bad-path", f"the seed {path!r} is not inside the VM's directory", span, help=help_)
+    elif path == "." or path in GENERATED_NAMES or first in GENERATED_NAMES | {"lib"}:
+        report.error("bad-path", f"the seed {path!r} would replace a generated file", span, help="such as seed.iso")
+    elif path.startswith("-"):
+        report.error("bad-path", f"the seed {path!r} begins with '-'", span, help="such as seed.iso")
+    elif max(map(len, path.encode().split(b"/"))) > 200:
+        report.error("bad-path", "a part of the seed's path is longer than 200 bytes", span, help="such as seed.iso")
+
+
+def _at(node: Node | None, *path: str | int) -> Node | None:
+    for part in path:
+        if isinstance(part, int):
+            node = node.items[part] if isinstance(node, Sequence) and part < len(node.items) else None
+        else:
+            node = node.get(part) if isinstance(node, Mapping) else None
+    return node
+
+
+def _span(vm: Node, *path: str | int) -> Span:
+    """Return the place of a value, or of the nearest thing around it that was written."""
+    found = vm
+    for part in path:
+        deeper = _at(found, part)
+        if deeper is None:
+            break
+        found = deeper
+    return found.span

@@ -1,0 +1,26 @@
+"""The static files of a generated directory, as they are shipped in ``files/``."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+from vmp.tree import File, Tree
+
+STATIC_NAMES = (
+    ".gitignore",
+    "Makefile",
+    "lib/askpass",
+)
+"""Their paths, in order."""
+
+
+@cache
+def static_files() -> Tree:
+    """Return the static files; read once, however many VMs are compiled."""
+    loader = __spec__.loader  # also reads from a zip archive, without the cost of importlib.resources
+    here = os.path.join(os.path.dirname(__file__), "files")
+    return {
+        name: File(loader.get_data(os.path.join(here, name)), 0o755 if name == "lib/askpass" else 0o644)  # type: ignore[union-attr]
+        for name in STATIC_NAMES
+    }

@@ -1,0 +1,114 @@
+"""The domain as virt-install's argument vector (https://github.com/virt-manager/virt-manager, man/virt-install).
+
+A domain's UUID and MAC addresses are derived from the names of its node and VM, so the same registry
+makes the same machine everywhere, and a domain of the same name that is not ours shows by its UUID.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+
+from vmp.configuration import Configuration
+from vmp.schema import Item, VmEntry
+
+_INSTALL_METHODS = ("cdrom", "import", "install", "location", "pxe", "reinstall", "unattended")
+_NOT_OPTIONS = ("autostart",)
+_SECRET = re.compile("passw|secret|token", re.IGNORECASE)
+
+
+def virt_install_arguments(configuration: Configuration) -> tuple[str, ...]:
+    """Return the options that describe the domain, in the order of the registry."""
+    return tuple(_arguments(configuration))
+
+
+def _arguments(configuration: Configuration) -> Iterator[str]:
+    options = configuration.vm.libvirt.domain.virt_install
+    yield f"--name={configuration.vm.libvirt.domain.name}"
+    if given_uuid(configuration.vm) is None:
+        yield f"--uuid={domain_uuid(configuration)}"
+    for option, value in options.items():
+        if option in _NOT_OPTIONS:
+            continue
+        if value is True:
+            yield f"--{option}"
+        elif isinstance(value, str):
+            yield f"--{option}={value}"
+        elif isinstance(value, tuple):
+            for item in value:
+                yield f"--{option}={_item(option, item, configuration)}"
+    if not any(method in options for method in _INSTALL_METHODS):
+        yield "--import"
+
+
+def _item(option: str, item: Item, configuration: Configuration) -> str:
+    suboptions = dict(item.options or {})
+    if option == "network" and not {"mac", "mac.address", "none"} & suboptions.keys():
+        suboptions["mac"] = mac_address(configuration, item.name)
+    return ",".join([key if value is True else f"{key}={_doubled(str(value))}" for key, value in suboptions.items()])
+
+
+def _doubled(value: str) -> str:
+    """Double the commas, which virt-install reads as one that separates nothing."""
+    return value.replace(",", ",,")
+
+
+def domain_uuid(configuration: Configuration) -> str:
+    """Return the UUID of the domain: as the registry says, or a version 8 UUID (RFC 9562) of the names."""
+    given = given_uuid(configuration.vm)
+    if given is not None:
+        return given.lower()
+    found = bytearray(_digest("domain", configuration)[:16])
+    found[6] = found[6] & 0x0F | 0x80
+    found[8] = found[8] & 0x3F | 0x80
+    text = found.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def given_uuid(vm: VmEntry) -> str | None:
+    """Return the UUID that the registry gives the domain, if any."""
+    options = vm.libvirt.domain.virt_install
+    found = options.get("uuid")
+    metadata = options.get("metadata")
+    for item in metadata if isinstance(metadata, tuple) else ():
+        found = (item.options or {}).get("uuid", found)
+    return found if isinstance(found, str) else None
+
+
+def mac_address(configuration: Configuration, interface: str) -> str:
+    """Return the locally administered MAC address of an interface, 40 bits of it from the names."""
+    return ":".join(f"{byte:02x}" for byte in (0x52, *_digest("mac", configuration, interface)[:5]))
+
+
+def _digest(purpose: str, configuration: Configuration, *more: str) -> bytes:
+    parts = (purpose, configuration.node.name, configuration.vm.name, *more)
+    return hashlib.sha256("\0".join(parts).encode()).digest()
+
+
+def used_networks(vm: VmEntry) -> list[str]:
+    """Return the libvirt networks that the domain's interfaces are on."""
+    found: list[str] = []
+    value = vm.libvirt.domain.virt_install.get("network")
+    if isinstance(value, str):
+        suboptions = re.split(r"(?<!,),(?!,)", value)
+        found += [part.partition("=")[2].replace(",,", ",") for part in suboptions if part.startswith("network=")]
+        found += ["default"] if suboptions[0] == "default" else []
+    elif isinstance(value, tuple):
+        names = [(item.options or {}).get("network") for item in value]
+        found += [str(name) for name in names if isinstance(name, str)]
+    return list(dict.fromkeys(found))
+
+
+def autostarts(vm: VmEntry) -> bool:
+    """Tell whether the domain starts with its node; virt-install's own option has no place in the XML."""
+    return vm.libvirt.domain.virt_install.get("autostart") is True
+
+
+def has_secret(vm: VmEntry) -> bool:
+    """Tell whether an option holds a password, such as that of a graphical console."""
+    for option, value in vm.libvirt.domain.virt_install.items():
+        keys = [key for item in value for key in item.options or {}] if isinstance(value, tuple) else [str(value)]
+        if any(_SECRET.search(key) for key in (option, *keys)):
+            return True
+    return False

@@ -1,0 +1,82 @@
+"""Diagnostics to text for people, and to JSON for programs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from vmp.diagnostics import Diagnostic, Report, Span
+
+_RED, _BLUE, _CYAN, _BOLD, _PLAIN = "\033[1;31m", "\033[1;34m", "\033[36m", "\033[1m", "\033[0m"
+_SECRET = re.compile("passw|secret|token|private", re.IGNORECASE)
+_WIDTH = 160
+
+_Painter = Callable[[str, str], str]
+
+
+def to_text(report: Report, colour: bool = False) -> str:
+    """Return all diagnostics, each with the line it is about."""
+    blocks = ["\n".join(_block(diagnostic, report.sources, colour)) for diagnostic in report.diagnostics]
+    return "\n".join(blocks) + "\n"
+
+
+def to_json(report: Report) -> str:
+    """Return all diagnostics as a JSON list of objects."""
+    import json
+
+    found = [
+        {
+            "code": item.code,
+            "message": item.message,
+            **({} if item.span is None else item.span._asdict()),
+            **({} if item.help is None else {"help": item.help}),
+            **({} if item.note is None else {"note": item.note}),
+        }
+        for item in report.diagnostics
+    ]
+    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+
+
+def _block(diagnostic: Diagnostic, sources: dict[str, str], colour: bool) -> list[str]:
+    paint = _paint if colour else _as_it_is
+    span = diagnostic.span
+    place = f"{_visible(span.file)}:{span.line}:{span.column}: " if span else "vmp: "
+    kind = paint(f"error[{diagnostic.code}]", _RED)
+    lines = [f"{paint(place, _BOLD)}{kind}: {paint(_visible(diagnostic.message), _BOLD)}"]
+    margin = ""
+    if span and span.file in sources:
+        margin = " " * len(str(span.line))
+        lines += _snippet(span, sources[span.file], margin, paint)
+    margin = f"{margin} " if margin else "  "
+    for word, text in (("help", diagnostic.help), ("note", diagnostic.note)):
+        if text:
+            lines.append(f"{margin} {paint('=', _BLUE)} {paint(word, _CYAN)}: {_visible(text)}")
+    return lines
+
+
+def _snippet(span: Span, source: str, margin: str, paint: _Painter) -> list[str]:
+    lines = source.split("\n")
+    line = lines[span.line - 1].rstrip("\r") if span.line <= len(lines) else ""
+    bar = paint("|", _BLUE)
+    if _SECRET.search(line):
+        return [f"{margin} {bar}", f"{paint(str(span.line), _BLUE)} {bar} (not shown: it may hold a secret)"]
+    end = span.end_column if span.end_line == span.line else len(line) + 1
+    first = max(0, span.column - _WIDTH // 2) if span.column > _WIDTH else 0
+    shown = _visible(line[first : first + _WIDTH])
+    before = re.sub(r"[^\t]", " ", line[first : span.column - 1])
+    marked = "^" * max(1, min(end, len(line.rstrip()) + 1, first + _WIDTH) - span.column)
+    number = paint(str(span.line), _BLUE)
+    return [f"{margin} {bar}", f"{number} {bar} {shown}", f"{margin} {bar} {before}{paint(marked, _RED)}"]
+
+
+def _visible(text: str) -> str:
+    """Keep what a file or a name holds from reaching the terminal as a control sequence."""
+    return "".join([c if c.isprintable() or c == "\t" else f"\\x{ord(c):02x}" for c in text])
+
+
+def _paint(text: str, colour: str) -> str:
+    return f"{colour}{text}{_PLAIN}"
+
+
+def _as_it_is(text: str, colour: str) -> str:
+    return text
