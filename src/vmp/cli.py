@@ -159,7 +159,7 @@ vmp gen --base-dir out --registry 'registry/**/*.yaml'
     "--base-dir",
     "-d",
     metavar="D",
-    type=click.Path(file_okay=False),
+    type=click.Path(),
     envvar="VMP_GEN_BASE_DIR",
     default=".",
     show_default=True,

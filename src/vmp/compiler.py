@@ -35,10 +35,10 @@ class Compiler:
         """Report what is wrong whatever the VMs make of it."""
         REGISTRY.decode(root, (), Decoding(self._report, partial=True, unexpanded=True))
         for name, node in self._nodes.items():
-            self._node_entries[name] = NODE.decode(node, ("nodes", name), self._decoding)
+            self._node_entries[name] = NODE.decode(node, (), self._decoding)
         unexpanded = Decoding(self._report, unexpanded=True)
-        for name, image in images.items():
-            IMAGE.decode(image, ("images", name), unexpanded)
+        for image in images.values():
+            IMAGE.decode(image, (), unexpanded)
             check_braces(image, self._report, verbatim="pattern")
         for entry in (*self._templates.entries.values(), *self.vms.values()):
             check_braces(entry, self._report)
@@ -89,7 +89,7 @@ class Compiler:
             fixed["NODE_NAME"] = node
         found = self._find_image(merged, Scope({**low, **own_variables, **fixed}, self._report))
         if node is None or found is None:
-            VM.decode(merged, ("vms", name), Decoding(self._report, unexpanded=True))
+            VM.decode(merged, (), Decoding(self._report, unexpanded=True))
             return None
 
         image = found.image
@@ -100,7 +100,7 @@ class Compiler:
         fixed["IMAGE_VOLUME_NAME"] = image.volume_name
         scope = Scope({**low, **found.variables, **own_variables, **fixed}, self._report)
         expanded = Mapping({key: _expand_entry(key, entry, scope) for key, entry in merged.entries.items()}, own.span)
-        vm: VmEntry = VM.decode(expanded, ("vms", name), self._decoding)
+        vm: VmEntry = VM.decode(expanded, (), self._decoding)
         variables = scope.all_values()
         if self._report.calls > before:
             return None
@@ -144,12 +144,13 @@ def _expand_entry(key: str, entry: Entry, scope: Scope) -> Entry:
 
 def _by_name(root: Mapping, section: str, prepare: Callable[[Node], Node] | None = None) -> dict[str, Mapping]:
     """Return the elements of a section that have a name; decoding reports the others."""
-    found = root.get(section)
-    return {
-        name: _as_mapping(prepare(item) if prepare else item)
-        for item in (found.items if isinstance(found, Sequence) else ())
-        if (name := element_name(item)) is not None
-    }
+    section_node = root.get(section)
+    found: dict[str, Mapping] = {}
+    for item in section_node.items if isinstance(section_node, Sequence) else ():
+        name = element_name(item)
+        if name is not None and name not in found:  # a second one has been reported
+            found[name] = _as_mapping(prepare(item) if prepare else item)
+    return found
 
 
 def _as_mapping(node: Node) -> Mapping:

@@ -89,7 +89,7 @@ class Images:
             node.span,
         )
         calls = self._report.calls
-        decoded: Tag = TAG.decode(expanded, ("images", name, "tags"), self._decoding)
+        decoded: Tag = TAG.decode(expanded, ("tags",), self._decoding)
         if self._report.calls == calls:
             self._check_checksum(decoded.checksum, expanded)
         if self._report.calls > calls:

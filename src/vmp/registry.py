@@ -67,8 +67,10 @@ def _load_file(file: str, report: Report) -> Mapping | None:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        byte = error.start - content.rfind(b"\n", 0, error.start)
-        report.error("bad-encoding", f"{shown}: not UTF-8 at line {line}, byte {byte}")
+        before = content[content.rfind(b"\n", 0, error.start) + 1 : error.start]
+        column = len(before.decode(errors="replace")) + 1
+        message = f"not UTF-8: byte 0x{content[error.start]:02x}"
+        report.error("bad-encoding", message, Span(shown, line, column, line, column + 1))
         return None
     root = parse(text, shown, report)
     if root is None:

@@ -506,10 +506,10 @@ class VmEntry:
 class Registry:
     """A registry of virtual machines."""
 
-    nodes: tuple[NodeEntry, ...] = optional(ListOf(Record(NodeEntry)), "The hosts that run libvirt.", ())
-    images: tuple[ImageEntry, ...] = optional(ListOf(Record(ImageEntry)), "The boot disks.", ())
-    templates: tuple[VmEntry, ...] = optional(ListOf(Record(VmEntry)), "Parts of VMs, to inherit from.", ())
-    vms: tuple[VmEntry, ...] = optional(ListOf(Record(VmEntry)), "The virtual machines.", ())
+    nodes: tuple[NodeEntry, ...] = optional(ListOf(Record(NodeEntry), section=True), "The hosts that run libvirt.", ())
+    images: tuple[ImageEntry, ...] = optional(ListOf(Record(ImageEntry), section=True), "The boot disks.", ())
+    templates: tuple[VmEntry, ...] = optional(ListOf(Record(VmEntry), section=True), "Parts of VMs, to inherit from.", ())
+    vms: tuple[VmEntry, ...] = optional(ListOf(Record(VmEntry), section=True), "The virtual machines.", ())
 
 
 REGISTRY = Record(Registry)

@@ -121,16 +121,20 @@ class Choice(Text):
 
 
 class ListOf(Shape[tuple[T, ...]]):
-    """A list of one shape."""
+    """A list of one shape. The path that messages name begins anew in the elements of a ``section``."""
 
-    def __init__(self, item: Shape[T], wanted: str = "a list") -> None:
+    wanted = "a list"
+
+    def __init__(self, item: Shape[T], section: bool = False) -> None:
         self.item = item
-        self.wanted = wanted
+        self.section = section
 
     def decode(self, node: Node, path: Path, decoding: Decoding) -> tuple[T, ...]:
         if not isinstance(node, Sequence):
             decoding.wrong_type(node, self.wanted, path)
             return ()
+        if self.section:
+            return tuple([self.item.decode(item, (), decoding) for item in node.items])
         return tuple([self.item.decode(item, (*path, f"[{index}]"), decoding) for index, item in enumerate(node.items)])
 
     def json_schema(self, definitions: dict[str, JsonSchema]) -> JsonSchema:

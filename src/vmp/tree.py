@@ -105,6 +105,8 @@ class _Staged:
     def make_directories(self, directory: str) -> None:
         """Make a directory and those above it, remembering which were not there."""
         if directory and not os.path.isdir(directory):
+            if os.path.lexists(directory):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), directory)
             self.make_directories(os.path.dirname(directory))
             os.mkdir(directory)
             self._made.append(directory)
