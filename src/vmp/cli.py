@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -88,13 +89,10 @@ def _complete_image(ctx: click.Context, parameter: click.Parameter, incomplete: 
 
 def _completions(ctx: click.Context, incomplete: str, names: Callable[[Compiler], list[str]]) -> list[CompletionItem]:
     """Return what the registry knows, and nothing at all where it cannot be read."""
-    shared = Shared()
-    context: click.Context | None = ctx
-    while context is not None:
-        shared.registry += context.params.get("registry") or ()
-        context = context.parent
-    if not shared.registry and not os.environ.get("VMP_REGISTRY"):
-        return []
+    shared = ctx.ensure_object(Shared)
+    locations = shared.registry or tuple(filter(None, [os.environ.get("VMP_REGISTRY")]))
+    if not locations or "-" in locations:
+        return []  # standard input is the terminal on which somebody types
     compiler, _ = _compiler(shared)
     return [CompletionItem(name) for name in names(compiler) if name.startswith(incomplete)]
 
@@ -250,6 +248,7 @@ def check(shared: Shared) -> None:
 
 
 @program.command(examples="vmp schema > registry.schema.json\n")
+@shared_options
 def schema() -> None:
     """Print the JSON Schema of a registry file, for editors."""
     import json
@@ -260,6 +259,7 @@ def schema() -> None:
 
 
 @program.command(examples="vmp version\n")
+@shared_options
 def version() -> None:
     """Print the version."""
     _print(f"{__version__}\n")
@@ -290,8 +290,23 @@ def _print(text: str) -> None:
     sys.stdout.flush()
 
 
+def _discard(stream: Any) -> None:
+    """Let go of what a stream still holds, so that the interpreter does not fail over it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _complain(message: str) -> None:
+    try:
+        sys.stderr.write(message)
+    except OSError:
+        _discard(sys.stderr)
+
+
 def main() -> None:
     """Run the program. Exit codes: 0 fine, 1 the registry is wrong, 2 usage, 3 a bug, 130 Ctrl+C."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  # closed by the caller
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    gc.disable()  # nodes hold no cycles, and looking for some took a fifth of the time of a large registry
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
@@ -305,8 +320,10 @@ def main() -> None:
         code = error.exit_code
     except (KeyboardInterrupt, click.exceptions.Abort):
         code = 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # the reader of the output went away, or the disk under it is full
+        _discard(sys.stdout)
+        if not isinstance(error, BrokenPipeError):
+            _complain(f"vmp: error: {error.strerror or error}\n")
         code = 1
     except MemoryError:
         sys.stderr.write("vmp: error: out of memory\n")

@@ -10,8 +10,8 @@ from vmp.expand import Scope, check_braces, expand
 from vmp.images import FoundImage, Images, variables_of
 from vmp.merge import Templates, element_name, settle
 from vmp.nodes import Entry, Mapping, Node, Scalar, Sequence
-from vmp.provisioners import PROVISIONERS
-from vmp.schema import BUILT_IN_VARIABLES, IMAGE, NODE, REGISTRY, VM, NodeEntry, VmEntry
+from vmp.provisioners import PROVISIONERS, Provisioner
+from vmp.schema import BUILT_IN_VARIABLES, IMAGE, NODE, REGISTRY, VM, NodeEntry, VmEntry, check_name
 from vmp.shapes import Decoding
 
 Variables = dict[str, "Scalar | str | None"]
@@ -45,8 +45,23 @@ class Compiler:
             if entry.get("template") is not None and entry.get("templates") is not None:
                 span = entry.span_of("templates")
                 self._report.error("ambiguous-template", "both 'template' and 'templates' are given", span)
+        self.images.check()
         for template in self._templates.entries.values():
             self._templates.inherit(template)
+            self._check_references(template)
+        for name, vm in self.vms.items():
+            if wrong := check_name(name):
+                self._report.error("bad-name", wrong[0], vm.entries["name"].value.span, help=wrong[1])
+
+    def _check_references(self, template: Mapping) -> None:
+        """Report what a template refers to in vain, as far as no variable of a VM could make it right."""
+        node, image, provisioner = map(template.get, ("nodeName", "image", "provisioner"))
+        if isinstance(node, Scalar) and node.plain:
+            self._find_node(template, Scope({}, self._report))
+        if isinstance(image, Scalar) and image.plain:
+            self._find_image(template, Scope({}, self._report))
+        if isinstance(provisioner, Scalar) and provisioner.plain:
+            self._find_provisioner(provisioner)
 
     def select(self, names: Iterable[str]) -> list[str]:
         """Return the named VMs in registry order, or all where none is named."""
@@ -66,6 +81,8 @@ class Compiler:
         """Return the configurations of the named VMs; those with mistakes are left out and reported."""
         found = []
         for name in names:
+            if check_name(name):
+                continue  # reported, and its domain is likely to be called the same
             self._report.context = name
             configuration = self._compile(name)
             self._report.context = ""
@@ -105,11 +122,8 @@ class Compiler:
         if self._report.calls > before:
             return None
 
-        provisioner = PROVISIONERS.get(vm.provisioner)
+        provisioner = self._find_provisioner(expanded.entries["provisioner"].value)
         if provisioner is None:
-            message, help_ = f"unknown provisioner {vm.provisioner!r}", nearest(vm.provisioner, PROVISIONERS)
-            span = merged.entries["provisioner"].value.span
-            self._report.error("unknown-provisioner", message, span, help=help_)
             return None
         configuration = Configuration(
             vm=vm,
@@ -135,6 +149,14 @@ class Compiler:
         node = merged.get("image")
         reference = scope.expand_text(node) if isinstance(node, Scalar) else None
         return None if reference is None else self.images.find(reference, node)
+
+    def _find_provisioner(self, node: Node) -> Provisioner | None:
+        assert isinstance(node, Scalar)
+        found = PROVISIONERS.get(node.text)
+        if found is None:
+            message, help_ = f"unknown provisioner {node.text!r}", nearest(node.text, PROVISIONERS)
+            self._report.error("unknown-provisioner", message, node.span, help=help_)
+        return found
 
 
 def _expand_entry(key: str, entry: Entry, scope: Scope) -> Entry:

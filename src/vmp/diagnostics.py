@@ -6,6 +6,7 @@ here with their meaning, and the reference page is generated from this table.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 CODES: dict[str, str] = {
@@ -58,6 +59,10 @@ CODES: dict[str, str] = {
 }
 
 
+_LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+"""Where libyaml begins a new line."""
+
+
 class Span(NamedTuple):
     """A stretch of a file. Lines and columns count from 1; the end is exclusive."""
 
@@ -87,6 +92,7 @@ class Report:
     def __init__(self) -> None:
         self._found: dict[tuple[str, str, Span | None, str | None, str | None], dict[str, None]] = {}
         self.sources: dict[str, str] = {}
+        self._lines: dict[str, list[str]] = {}
         self.context = ""
         self.calls = 0
 
@@ -105,6 +111,12 @@ class Report:
         met_by = self._found.setdefault((code, message, span, help, note), {})
         if self.context:
             met_by[self.context] = None
+
+    def lines(self, file: str) -> list[str]:
+        """Return the lines of a source, counted as in its spans; none where the file is not text."""
+        if file not in self._lines:
+            self._lines[file] = _LINE_BREAK.split(self.sources[file]) if file in self.sources else []
+        return self._lines[file]
 
     def __bool__(self) -> bool:
         return bool(self._found)

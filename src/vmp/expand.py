@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from collections.abc import Mapping as MappingType
 from functools import lru_cache
 from typing import NamedTuple
@@ -12,6 +13,9 @@ from vmp.nodes import Entry, Mapping, Node, Scalar, Sequence
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}|\{[^{}\s]*\}|[{}]")
 _HELP = "write '{{' and '}}' for literal braces, or tag the value !raw"
+
+MAX_LENGTH = 1_000_000
+"""Most characters that variables may bring into one text: a few that double each other would fill any memory."""
 
 
 class Reference(NamedTuple):
@@ -52,7 +56,6 @@ class Scope:
         self._variables = variables
         self._report = report
         self._values: dict[str, str | None] = {}
-        self._chain: list[str] = []
 
     def expand_text(self, node: Scalar) -> str | None:
         """Return the text of a scalar with its variables replaced, or None if that is not possible."""
@@ -60,6 +63,7 @@ class Scope:
             return node.text
         result: list[str] = []
         complete = True
+        length = 0
         for part in split(node.text):
             if isinstance(part, str):
                 result.append(part)
@@ -67,8 +71,14 @@ class Scope:
                 value = self.lookup(part.name, node)
                 if value is None:
                     complete = False
-                else:
-                    result.append(value)
+                    continue
+                result.append(value)
+                length += len(value)
+                if length > MAX_LENGTH:
+                    self._report.error(
+                        "bad-value", f"variables make this longer than {MAX_LENGTH} characters", node.span
+                    )
+                    return None
             else:
                 report_wrong(part, node, self._report)
                 complete = False
@@ -78,34 +88,45 @@ class Scope:
         """Return the expanded value of a variable that ``user`` refers to, reporting why there is none."""
         if name in self._values:
             return self._values[name]
-        if name in self._chain:
-            chain = " → ".join([*self._chain[self._chain.index(name) :], name])
-            self._error("variable-cycle", f"variables refer to each other in a circle: {chain}", name, user)
-            return None
         if name not in self._variables:
             message, help_ = f"unknown variable {name!r}", nearest(name, self._variables)
             self._error("unknown-variable", message, name, user, help_)
             return None
-        variable = self._variables[name]
-        if variable is None:
+        if self._variables[name] is None:
             message = f"the group {name!r} of the pattern took no part in the match"
             self._error("unset-group", message, name, user)
             return None
-        if isinstance(variable, str):
-            value: str | None = variable
-        elif len(self._chain) > 100:
-            self._error("too-deep", "variables refer to each other more than 100 levels deep", name, user)
-            return None
-        else:
-            self._chain.append(name)
-            value = self.expand_text(variable)
-            self._chain.pop()
-            if value is not None and len(value) > 1_000_000:
-                message = f"the value of {name!r} is longer than a million characters"
-                self._report.error("bad-value", message, variable.span)
-                value = None
-        self._values[name] = value
-        return value
+        self._resolve(name)
+        return self._values[name]
+
+    def _resolve(self, name: str) -> None:
+        """Work out a variable, and before it all that it uses: without recursion, since they go to any depth."""
+        chain = {name: self._references(name)}
+        while chain:
+            name, references = next(reversed(chain.items()))
+            used = next((used for used in references if used not in self._values), None)
+            if used is None:
+                variable = self._variables[name]
+                self._values[name] = self.expand_text(variable) if isinstance(variable, Scalar) else variable
+                del chain[name]
+            elif used in chain:
+                user = self._variables[name]
+                assert isinstance(user, Scalar)
+                names = list(chain)
+                circle = " → ".join([*names[names.index(used) :], used])
+                message = f"variables refer to each other in a circle: {circle}"
+                self._error("variable-cycle", message, used, user)
+                self._values[name] = None
+                del chain[name]
+            else:
+                chain[used] = self._references(used)
+
+    def _references(self, name: str) -> Iterator[str]:
+        """Yield the variables that a variable uses, as far as there are such."""
+        variable = self._variables[name]
+        for part in split(variable.text) if isinstance(variable, Scalar) and not variable.plain else ():
+            if isinstance(part, Reference) and self._variables.get(part.name) is not None:
+                yield part.name
 
     def all_values(self) -> dict[str, str]:
         """Return every variable, expanded, in order of name."""
@@ -173,7 +194,7 @@ def report_wrong(part: Wrong, node: Scalar, report: Report) -> None:
 def locate(token: str, node: Scalar, report: Report) -> Span:
     """Return the place of a token within a scalar, as the file spells it."""
     span = node.span
-    lines = report.sources.get(span.file, "").split("\n")[span.line - 1 : span.end_line]
+    lines = report.lines(span.file)[span.line - 1 : span.end_line]
     for offset, line in enumerate(lines):
         number = span.line + offset
         start = span.column - 1 if offset == 0 else 0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
 
 from vmp.diagnostics import Report, nearest
 from vmp.expand import Scope, expand
 from vmp.nodes import Entry, Mapping, Node, Scalar, Sequence
-from vmp.schema import TAG, Archive, Checksum, Tag
+from vmp.schema import TAG, Archive, Checksum, Tag, check_pattern
 from vmp.shapes import Decoding
 
 _HASH_LENGTHS = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}
@@ -75,23 +76,23 @@ class Images:
         self._report.error("no-tag-matches", f"no tag of image {name!r} matches {tag!r}", span, help=help_)
         return None
 
+    def check(self) -> None:
+        """Report what is wrong with an image whatever version of it is asked for."""
+        for entry in self.entries.values():
+            tags = entry.get("tags")
+            for tag in tags.items if isinstance(tags, Sequence) else ():
+                pattern = tag.get("pattern") if isinstance(tag, Mapping) else None
+                if isinstance(tag, Mapping) and isinstance(pattern, Scalar) and not check_pattern(pattern.text):
+                    _expand_tag(tag, entry, dict.fromkeys(re.compile(pattern.text).groupindex, ""), self._report)
+                    self._check_checksum(tag)
+
     def _resolve(
         self, name: str, tag: str, entry: Mapping, node: Mapping, groups: dict[str, str | None]
     ) -> FoundImage | None:
-        variables = {**variables_of(entry), **variables_of(node)}
-        scope = Scope({**variables, **groups}, self._report)
-        kept = ("pattern", "vars")
-        expanded = Mapping(
-            {
-                key: item if key in kept else Entry(item.key, expand(item.value, scope))
-                for key, item in node.entries.items()
-            },
-            node.span,
-        )
         calls = self._report.calls
-        decoded: Tag = TAG.decode(expanded, ("tags",), self._decoding)
-        if self._report.calls == calls:
-            self._check_checksum(decoded.checksum, expanded)
+        expanded = _expand_tag(node, entry, groups, self._report)
+        decoded: Tag = TAG.decode(expanded, ("tags", "[]"), self._decoding)
+        self._check_checksum(expanded)
         if self._report.calls > calls:
             return None
         image = Image(
@@ -103,22 +104,32 @@ class Images:
             archive=decoded.archive,
             checksum=decoded.checksum,
         )
-        return FoundImage(image=image, variables=variables)
+        return FoundImage(image=image, variables={**variables_of(entry), **variables_of(node)})
 
-    def _check_checksum(self, checksum: Checksum | None, tag: Mapping) -> None:
-        if checksum is None:
+    def _check_checksum(self, tag: Mapping) -> None:
+        checksum = tag.get("checksum")
+        if not isinstance(checksum, Mapping):
             return
-        node = tag.entries["checksum"].value
-        if (checksum.value is None) == (checksum.url is None):
-            code = "missing-key" if checksum.value is None else "conflicting-keys"
-            self._report.error(code, "a checksum takes one of 'value' and 'url'", node.span)
+        value, algorithm = checksum.get("value"), checksum.get("algorithm")
+        if value is None and checksum.get("url") is None:
+            self._report.error("missing-key", "a checksum takes one of 'value' and 'url'", checksum.span)
+        name = algorithm.text if isinstance(algorithm, Scalar) else "sha256"
+        length = _HASH_LENGTHS.get(name)
+        if length is None or not isinstance(value, Scalar) or not value.plain:
             return
-        length = _HASH_LENGTHS[checksum.algorithm]
-        if checksum.value is not None and not re.fullmatch(f"[0-9a-fA-F]{{{length}}}", checksum.value):
-            assert isinstance(node, Mapping)
-            message = f"{checksum.value!r} is not a {checksum.algorithm} hash"
-            span = node.entries["value"].value.span
-            self._report.error("bad-value", message, span, help=f"{length} hexadecimal digits")
+        if not re.fullmatch(f"[0-9a-fA-F]{{{length}}}", value.text):
+            message = f"{value.text!r} is not a {name} hash"
+            self._report.error("bad-value", message, value.span, help=f"{length} hexadecimal digits")
+
+
+def _expand_tag(tag: Mapping, image: Mapping, groups: MappingType[str, str | None], report: Report) -> Mapping:
+    """Return the tag with the groups of its match, its own ``vars`` and its image's filled in."""
+    scope = Scope({**variables_of(image), **variables_of(tag), **groups}, report)
+    kept = ("pattern", "vars")
+    entries = {
+        key: item if key in kept else Entry(item.key, expand(item.value, scope)) for key, item in tag.entries.items()
+    }
+    return Mapping(entries, tag.span)
 
 
 def variables_of(node: Mapping) -> dict[str, Scalar]:

@@ -2,8 +2,8 @@
 
 The rules are those of strategic merge patches: mappings merge key by key, lists whose elements all
 have a ``name`` merge by name, everything else is replaced. ``merge(a, merge(b, c))`` equals
-``merge(merge(a, b), c)``: a removal stays in the result as a mark until :func:`settle` takes it out, so
-registry files can be merged before templates are.
+``merge(merge(a, b), c)``: a removal, and a collection that replaced something else, stay in the result with a
+mark until :func:`settle` takes it out, so registry files can be merged before templates are.
 """
 
 from __future__ import annotations
@@ -25,18 +25,14 @@ def merge(base: Node, over: Node) -> Node:
             return over
         if isinstance(base, Mapping) and base.patch != "delete":
             return _merge_mappings(base, over)
-        return Mapping(over.entries, over.span, "replace") if _is_removed(base) else over
+        return Mapping(over.entries, over.span, "replace")
     if isinstance(over, Sequence):
         if isinstance(base, Sequence):
             return _merge_sequences(base, over)
-        return Sequence(over.items, over.span, "replace") if _is_removed(base) else over
+        return Sequence(over.items, over.span, "replace")
     if is_null(over):
         return Scalar(over.text, "null", over.span, removes=True)
     return over
-
-
-def _is_removed(node: Node) -> bool:
-    return is_null(node) or (isinstance(node, Mapping) and node.patch == "delete")
 
 
 def _merge_mappings(base: Mapping, over: Mapping) -> Mapping:
@@ -58,7 +54,8 @@ def merge_lists(lists: list[Sequence]) -> Sequence:
     for over in lists[1:]:
         additions = _by_name(over)
         if additions is None or items is None:
-            result, items = over, additions
+            result = Sequence(over.items, over.span, "replace")
+            items = additions
             continue
         for name, addition in additions.items():
             found = items.get(name)
@@ -82,27 +79,22 @@ def element_name(node: Node) -> str | None:
 
 def settle(node: Node) -> Node:
     """Take out what ``$patch: delete`` removed; ``$patch`` itself never reaches the result."""
-    if isinstance(node, Mapping):
-        kept = {}
-        changed = node.patch is not None
-        for key, entry in node.entries.items():
-            value = entry.value
-            if isinstance(value, Mapping) and value.patch == "delete":
-                changed = True
-                continue
-            settled = value if isinstance(value, Scalar) else settle(value)
-            if settled is not value:
-                changed = True
-                entry = Entry(entry.key, settled)
-            kept[key] = entry
-        return Mapping(kept, node.span) if changed else node
-    if isinstance(node, Sequence):
-        items = tuple(
-            [settle(item) for item in node.items if not (isinstance(item, Mapping) and item.patch == "delete")]
+    if isinstance(node, Mapping) and node.patched:
+        return Mapping(
+            {
+                key: Entry(entry.key, settle(entry.value))
+                for key, entry in node.entries.items()
+                if not _is_deleted(entry.value)
+            },
+            node.span,
         )
-        same = len(items) == len(node.items) and all(map(lambda a, b: a is b, items, node.items))
-        return node if same and not node.patch else Sequence(items, node.span)
+    if isinstance(node, Sequence) and node.patched:
+        return Sequence(tuple([settle(item) for item in node.items if not _is_deleted(item)]), node.span)
     return node
+
+
+def _is_deleted(node: Node) -> bool:
+    return isinstance(node, Mapping) and node.patch == "delete"
 
 
 class Templates:

@@ -2,6 +2,8 @@
 
 Nodes are never changed after they are made. Merging and expansion build new nodes only where
 something differs, so what many VMs inherit from one template stays one object, and can be judged once.
+Every node knows whether it has variables (it is ``plain`` if not) and whether a ``$patch`` is in it
+(``patched``), so the stages pass over what they would not change.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ class Scalar:
     """
 
     __slots__ = ("kind", "plain", "raw", "removes", "span", "text")
+    patched = False
 
     def __init__(self, text: str, kind: Kind, span: Span, raw: bool = False, removes: bool = False) -> None:
         self.text = text
@@ -42,27 +45,31 @@ class Entry(NamedTuple):
 class Sequence:
     """A list. ``patch`` is "replace" where merging put it over a removal."""
 
-    __slots__ = ("items", "patch", "plain", "span")
+    __slots__ = ("items", "patch", "patched", "plain", "span")
     plain: bool
+    patched: bool
 
     def __init__(self, items: tuple[Node, ...], span: Span, patch: Patch | None = None) -> None:
         self.items = items
         self.span = span
         self.patch = patch
         self.plain = all([item.plain for item in items])
+        self.patched = patch is not None or any([item.patched for item in items])
 
 
 class Mapping:
     """A mapping by the text of its keys, in the order of the file. ``patch`` is the value of its ``$patch``."""
 
-    __slots__ = ("entries", "patch", "plain", "span")
+    __slots__ = ("entries", "patch", "patched", "plain", "span")
     plain: bool
+    patched: bool
 
     def __init__(self, entries: dict[str, Entry], span: Span, patch: Patch | None = None) -> None:
         self.entries = entries
         self.span = span
         self.patch = patch
         self.plain = all([entry[1].plain for entry in entries.values()])
+        self.patched = patch is not None or any([entry[1].patched for entry in entries.values()])
 
     def get(self, key: str) -> Node | None:
         """Return the value of a key; None where it is absent or an explicit null."""

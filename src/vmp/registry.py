@@ -41,9 +41,13 @@ def find_files(locations: tuple[str, ...], report: Report) -> list[str]:
 def _expand_location(location: str, report: Report) -> list[str]:
     path = os.path.expanduser(location)
     if os.path.isdir(path):
+
+        def unreadable(error: OSError) -> None:
+            report.error("cannot-read", f"{error.filename}: {error.strerror}")
+
         below = [
             os.path.join(directory, name)
-            for directory, _, names in os.walk(path, followlinks=False)
+            for directory, _, names in os.walk(path, onerror=unreadable, followlinks=False)
             for name in names
             if name.endswith(_SUFFIXES)
         ]
@@ -86,6 +90,9 @@ def _load_file(file: str, report: Report) -> Mapping | None:
 
 def _read(file: str, shown: str, report: Report) -> bytes | None:
     try:
+        if file == STANDARD_INPUT and sys.stdin is None:
+            report.error("cannot-read", f"{shown}: it is closed")
+            return None
         if file == STANDARD_INPUT:
             content = sys.stdin.buffer.read(MAX_SIZE + 1)
         else:

@@ -16,7 +16,7 @@ _Painter = Callable[[str, str], str]
 
 def to_text(report: Report, colour: bool = False) -> str:
     """Return all diagnostics, each with the line it is about."""
-    blocks = ["\n".join(_block(diagnostic, report.sources, colour)) for diagnostic in report.diagnostics]
+    blocks = ["\n".join(_block(diagnostic, report, colour)) for diagnostic in report.diagnostics]
     return "\n".join(blocks) + "\n"
 
 
@@ -37,26 +37,25 @@ def to_json(report: Report) -> str:
     return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
 
-def _block(diagnostic: Diagnostic, sources: dict[str, str], colour: bool) -> list[str]:
+def _block(diagnostic: Diagnostic, report: Report, colour: bool) -> list[str]:
     paint = _paint if colour else _as_it_is
     span = diagnostic.span
     place = f"{_visible(span.file)}:{span.line}:{span.column}: " if span else "vmp: "
     kind = paint(f"error[{diagnostic.code}]", _RED)
     lines = [f"{paint(place, _BOLD)}{kind}: {paint(_visible(diagnostic.message), _BOLD)}"]
     margin = ""
-    if span and span.file in sources:
+    if span and (source := report.lines(span.file)):
         margin = " " * len(str(span.line))
-        lines += _snippet(span, sources[span.file], margin, paint)
-    margin = f"{margin} " if margin else "  "
+        lines += _snippet(span, source, margin, paint)
+    margin = margin or "  "
     for word, text in (("help", diagnostic.help), ("note", diagnostic.note)):
         if text:
             lines.append(f"{margin} {paint('=', _BLUE)} {paint(word, _CYAN)}: {_visible(text)}")
     return lines
 
 
-def _snippet(span: Span, source: str, margin: str, paint: _Painter) -> list[str]:
-    lines = source.split("\n")
-    line = lines[span.line - 1].rstrip("\r") if span.line <= len(lines) else ""
+def _snippet(span: Span, lines: list[str], margin: str, paint: _Painter) -> list[str]:
+    line = lines[span.line - 1] if span.line <= len(lines) else ""
     bar = paint("|", _BLUE)
     if _SECRET.search(line):
         return [f"{margin} {bar}", f"{paint(str(span.line), _BLUE)} {bar} (not shown: it may hold a secret)"]

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from vmp.diagnostics import nearest
 from vmp.nodes import Mapping, Node, Plain, Scalar, Sequence, is_null
 from vmp.shapes import (
+    PATCH,
     Choice,
     Decoding,
     Free,
@@ -222,7 +223,7 @@ class Tag:
     format: str = optional(FORMAT, "The image's format, once unpacked.", "qcow2")
     vars: dict[str, str] = optional(VARIABLES, "Variables of all VMs that use this tag.", {})
     archive: Archive | None = optional(Record(Archive), "Set where the download has to be unpacked.")
-    checksum: Checksum | None = optional(Record(Checksum), "What the download is verified against.")
+    checksum: Checksum | None = optional(Record(Checksum, "value", "url"), "What the download is verified against.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -364,7 +365,7 @@ class VirtInstall(Shape["dict[str, str | bool | tuple[Item, ...]]"]):
         }
         return {
             "type": "object",
-            "properties": dict.fromkeys(sorted(VIRT_INSTALL_OPTIONS), either),
+            "properties": {**dict.fromkeys(sorted(VIRT_INSTALL_OPTIONS), either), "$patch": PATCH},
             "additionalProperties": False,
         }
 
@@ -399,7 +400,8 @@ class SshOption(Shape["tuple[str, ...]"]):
         return (self.text.decode(node, path, decoding),)
 
     def json_schema(self, definitions: dict[str, JsonSchema]) -> JsonSchema:
-        return {"anyOf": [{"type": ["string", "number", "boolean"]}, {"type": "array", "items": {"type": "string"}}]}
+        text = self.text.json_schema(definitions)
+        return {"anyOf": [text, {"type": "array", "items": text}]}
 
 
 def check_ssh_option(name: str) -> tuple[str, str | None] | None:
@@ -428,7 +430,9 @@ class Libvirt:
 
     domain: Domain = required(Record(Domain), "The virtual machine itself.")
     pools: tuple[Pool, ...] = optional(ListOf(Record(Pool)), "Pools that this VM owns.", ())
-    volumes: tuple[Volume, ...] = optional(ListOf(Record(Volume)), "Its volumes, made in this order.", ())
+    volumes: tuple[Volume, ...] = optional(
+        ListOf(Record(Volume, "backingVolume", "uploadFile")), "Its volumes, made in this order.", ()
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -508,7 +512,9 @@ class Registry:
 
     nodes: tuple[NodeEntry, ...] = optional(ListOf(Record(NodeEntry), section=True), "The hosts that run libvirt.", ())
     images: tuple[ImageEntry, ...] = optional(ListOf(Record(ImageEntry), section=True), "The boot disks.", ())
-    templates: tuple[VmEntry, ...] = optional(ListOf(Record(VmEntry), section=True), "Parts of VMs, to inherit from.", ())
+    templates: tuple[VmEntry, ...] = optional(
+        ListOf(Record(VmEntry), section=True), "Parts of VMs, to inherit from.", ()
+    )
     vms: tuple[VmEntry, ...] = optional(ListOf(Record(VmEntry), section=True), "The virtual machines.", ())
 
 

@@ -25,6 +25,13 @@ Check = Callable[[str], "tuple[str, str | None] | None"]
 """Judges a text: None if it is fine, else what is wrong and how to put it right."""
 
 
+PATCH: JsonSchema = {
+    "enum": ["delete", "replace"],
+    "description": "Remove what is inherited here, or take this whole instead of merging it.",
+}
+"""What merging takes out of a mapping, as JSON Schema."""
+
+
 class Number(str):
     """A number as it is spelled in the registry, so that 1.10 stays 1.10."""
 
@@ -135,7 +142,8 @@ class ListOf(Shape[tuple[T, ...]]):
             return ()
         if self.section:
             return tuple([self.item.decode(item, (), decoding) for item in node.items])
-        return tuple([self.item.decode(item, (*path, f"[{index}]"), decoding) for index, item in enumerate(node.items)])
+        # without index or name, which merging and expansion change: one mistake has one message
+        return tuple([self.item.decode(item, (*path, "[]"), decoding) for item in node.items])
 
     def json_schema(self, definitions: dict[str, JsonSchema]) -> JsonSchema:
         return {"type": "array", "items": self.item.json_schema(definitions)}
@@ -173,10 +181,14 @@ class MapOf(Shape[dict[str, T]]):
 
 
 class Record(Shape[T]):
-    """A mapping with known keys, decoded into a frozen dataclass whose fields are made by :func:`key`."""
+    """A mapping with known keys, decoded into a frozen dataclass whose fields are made by :func:`required`.
 
-    def __init__(self, into: Callable[..., T]) -> None:
+    Of the ``exclusive`` keys one at most may be given.
+    """
+
+    def __init__(self, into: Callable[..., T], *exclusive: str) -> None:
         self.into = into
+        self.exclusive = exclusive
         self.wanted = "a mapping"
         self.name: str = into.__name__
         fields = dataclasses.fields(into)  # type: ignore[arg-type]
@@ -204,6 +216,11 @@ class Record(Shape[T]):
                 decoding.error("unknown-key", message, entry.key, nearest(name, self.keys))
             elif not is_null(entry.value):
                 values[key.attribute] = key.shape.decode(entry.value, (*path, name), decoding)
+        given = [name for name in self.exclusive if node.get(name) is not None]
+        if len(given) > 1:
+            where = f"{show(path)}: " if path else ""
+            message = f"{where}{given[0]!r} and {given[1]!r} exclude each other"
+            decoding.report.error("conflicting-keys", message, node.span_of(given[1]))
         for name in self.always if decoding.partial else self.keys:
             key = self.keys[name]
             if key.required and key.attribute not in values:
@@ -222,10 +239,7 @@ class Record(Shape[T]):
                 if key.default is not None:
                     property_["default"] = key.default
                 definition["properties"][name] = property_
-            definition["properties"]["$patch"] = {
-                "enum": ["delete", "replace"],
-                "description": "Remove what is inherited here, or take this whole instead of merging it.",
-            }
+            definition["properties"]["$patch"] = PATCH
             if self.always:
                 definition["required"] = self.always
         return {"$ref": f"#/$defs/{self.name}"}

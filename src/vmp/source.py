@@ -32,6 +32,7 @@ _WORDS: dict[str, Kind] = {
     **dict.fromkeys(("true", "True", "TRUE", "false", "False", "FALSE"), "bool"),
 }
 _STANDARD = "tag:yaml.org,2002:"
+_NOT_ALLOWED = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _MAX_NUMBER = 300  # digits; anything longer is no number anybody means, and slow to convert
 
 
@@ -60,7 +61,8 @@ def parse(text: str, file: str, report: Report) -> Node | None:
         report.error("invalid-yaml", f"not YAML: {error.problem or error}", span, help=help_)
     except yaml.YAMLError as error:
         # a character that YAML does not allow: libyaml tells no line, so it is looked for
-        position = next((i for i, c in enumerate(text) if not c.isprintable() and c not in "\t\n\r\x85\ufeff"), 0)
+        found = _NOT_ALLOWED.search(text)
+        position = found.start() if found else 0
         line = text.count("\n", 0, position) + 1
         column = position - text.rfind("\n", 0, position)
         reason = getattr(error, "reason", None) or "a character that YAML does not allow"
@@ -150,7 +152,7 @@ class _Composer:
         elif tag.startswith(_STANDARD) and tag.removeprefix(_STANDARD) in ("null", "bool", "int", "float"):
             kind = tag.removeprefix(_STANDARD)  # type: ignore[assignment]
             found = scalar_kind(text)
-            if found != kind and (found, kind) != ("int", "float"):
+            if found != kind and not (found == "int" and kind == "float" and text[1:2] not in ("o", "x")):
                 self.report.error("bad-value", f"{text!r} is not a YAML {kind}", span)
                 kind = found
         elif tag not in ("!", _STANDARD + "str"):

@@ -1,0 +1,79 @@
+# What can be done in this repository. `make` lists it.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+PYTEST_ARGS ?=
+bin := .venv/bin
+shell_files = $(shell git ls-files --cached --others --exclude-standard \
+	'*.sh' 'tests/lab/lab' 'tests/lab/install' 'tests/lab/guests/t*-*' 'tests/lab/guests/debian-cloud' 'tools/*' \
+	'src/vmp/provisioners/v1alpha1/files/lib/*' | grep -v '\.py$$' | xargs grep -lE '^\#!.*sh|shellcheck shell')
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | column -t -s '	'
+
+.PHONY: setup
+setup: .venv/.ready ## install what is needed to work here: Debian packages, .venv
+	@tests/lab/install guest build dev
+
+.venv/.ready: pyproject.toml
+	@tests/lab/install dev
+	$(PYTHON) -m venv .venv
+	$(bin)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+.PHONY: demo
+demo: ## boot a VM to its console greeting in a private libvirt, and clean up
+	@tools/demo
+
+.PHONY: test
+test: setup check guests ## check, and run all tests, guests included, in a private libvirt
+	@state=$$(mktemp -d); trap 'rm -rf "$$state"' EXIT; \
+	VMP_IN_LAB=yes tests/lab/lab "$$state/lab" $(bin)/pytest --no-skips $(PYTEST_ARGS)
+
+.PHONY: unit
+unit: .venv/.ready ## the tests that need no libvirt (seconds)
+	$(bin)/pytest -m 'not lab' $(PYTEST_ARGS)
+
+.PHONY: guests
+guests: ## build the guests of the tests, if they are not in the cache
+	@tests/lab/guests/tiny-iso >/dev/null
+	@tests/lab/guests/tiny-disk >/dev/null
+	@tests/lab/guests/debian-cloud >/dev/null
+
+.PHONY: check
+check: .venv/.ready ## format, lint, types, shell, and whether the reference is current
+	$(bin)/ruff format --quiet --check .
+	$(bin)/ruff check --quiet .
+	$(bin)/mypy --no-error-summary
+	shellcheck $(shell_files)
+	shfmt -d -i 0 -ci $(shell_files)
+	$(bin)/python tools/reference.py --check
+
+.PHONY: format
+format: .venv/.ready ## format all code
+	$(bin)/ruff format --quiet .
+	$(bin)/ruff check --quiet --fix .
+	shfmt -w -i 0 -ci $(shell_files)
+
+.PHONY: reference
+reference: .venv/.ready ## write docs/reference/ anew from the code
+	$(bin)/python tools/reference.py
+
+.PHONY: golden
+golden: .venv/.ready ## write the expected output of tests/cases anew; read the diff
+	VMP_REWRITE_GOLDEN=1 $(bin)/pytest --quiet tests/test_cases.py
+	git diff --stat -- tests/cases
+
+.PHONY: bench
+bench: .venv/.ready ## measure, and print figures and ratios
+	$(bin)/python benchmarks/compile.py
+
+.PHONY: dist
+dist: .venv/.ready ## build the wheel and the self-contained file dist/vmp
+	@tools/build-dist
+
+.PHONY: clean
+clean: ## remove what the other targets made here
+	rm -rf dist build .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
