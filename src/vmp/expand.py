@@ -147,21 +147,20 @@ _NOWHERE = Scalar("", "str", Span("", 1, 1, 1, 1))
 
 
 def expand(node: Node, scope: Scope) -> Node:
-    """Return the node with all variables replaced; what has none is returned as it is."""
+    """Return a settled node with all variables replaced; what has none is returned as it is."""
     if node.plain:
         return node
     if isinstance(node, Scalar):
         text = scope.expand_text(node)
         return Scalar(node.text if text is None else text, "str", node.span, raw=True)
     if isinstance(node, Sequence):
-        return Sequence(tuple([item if item.plain else expand(item, scope) for item in node.items]), node.span)
-    return Mapping(
-        {
-            key: entry if entry.value.plain else Entry(entry.key, expand(entry.value, scope))
-            for key, entry in node.entries.items()
-        },
-        node.span,
-    )
+        items = tuple([item if item.plain else expand(item, scope) for item in node.items])
+        return Sequence(items, node.span, settled=True)
+    entries = {
+        key: entry if entry[1].plain else Entry(entry[0], expand(entry[1], scope))
+        for key, entry in node.entries.items()
+    }
+    return Mapping(entries, node.span, settled=True)
 
 
 def check_braces(node: Node, report: Report, verbatim: str | None = None) -> None:

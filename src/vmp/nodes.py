@@ -3,7 +3,7 @@
 Nodes are never changed after they are made. Merging and expansion build new nodes only where
 something differs, so what many VMs inherit from one template stays one object, and can be judged once.
 Every node knows whether it has variables (it is ``plain`` if not) and whether a ``$patch`` is in it
-(``patched``), so the stages pass over what they would not change.
+(``patched``), so the stages pass over what they would not change; ``settled`` says beforehand that it has neither.
 """
 
 from __future__ import annotations
@@ -49,12 +49,14 @@ class Sequence:
     plain: bool
     patched: bool
 
-    def __init__(self, items: tuple[Node, ...], span: Span, patch: Patch | None = None) -> None:
+    def __init__(
+        self, items: tuple[Node, ...], span: Span, patch: Patch | None = None, *, settled: bool = False
+    ) -> None:
         self.items = items
         self.span = span
         self.patch = patch
-        self.plain = all([item.plain for item in items])
-        self.patched = patch is not None or any([item.patched for item in items])
+        self.plain = settled or all([item.plain for item in items])
+        self.patched = not settled and (patch is not None or any([item.patched for item in items]))
 
 
 class Mapping:
@@ -64,12 +66,14 @@ class Mapping:
     plain: bool
     patched: bool
 
-    def __init__(self, entries: dict[str, Entry], span: Span, patch: Patch | None = None) -> None:
+    def __init__(
+        self, entries: dict[str, Entry], span: Span, patch: Patch | None = None, *, settled: bool = False
+    ) -> None:
         self.entries = entries
         self.span = span
         self.patch = patch
-        self.plain = all([entry[1].plain for entry in entries.values()])
-        self.patched = patch is not None or any([entry[1].patched for entry in entries.values()])
+        self.plain = settled or all([entry[1].plain for entry in entries.values()])
+        self.patched = not settled and (patch is not None or any([entry[1].patched for entry in entries.values()]))
 
     def get(self, key: str) -> Node | None:
         """Return the value of a key; None where it is absent or an explicit null."""

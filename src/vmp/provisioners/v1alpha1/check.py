@@ -89,9 +89,6 @@ def _check_volumes(configuration: Configuration, vm: Mapping, report: Report) ->
 
 
 def _check_content(volume: Volume, vm: Mapping, place: tuple[str | int, ...], report: Report) -> None:
-    if volume.backing_volume and volume.upload_file:
-        message = f"volume {volume.name!r} has both 'backingVolume' and 'uploadFile'"
-        report.error("conflicting-keys", message, _span(vm, *place, "uploadFile"))
     if not volume.backing_volume and not volume.upload_file and not volume.capacity:
         message = f"volume {volume.name!r} needs one of 'capacity', 'backingVolume' and 'uploadFile'"
         report.error("missing-key", message, _span(vm, *place), help="a blank volume needs a capacity, such as 20G")
