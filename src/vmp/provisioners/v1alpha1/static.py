@@ -10,7 +10,22 @@ from vmp.tree import File, Tree
 STATIC_NAMES = (
     ".gitignore",
     "Makefile",
+    "lib/address.sh",
     "lib/askpass",
+    "lib/domain.sh",
+    "lib/image.sh",
+    "lib/libvirt.sh",
+    "lib/lock.sh",
+    "lib/main.sh",
+    "lib/pool.sh",
+    "lib/say.sh",
+    "lib/seed.sh",
+    "lib/ssh.sh",
+    "lib/status.sh",
+    "lib/targets.sh",
+    "lib/users.sh",
+    "lib/volume.sh",
+    "lib/wait.sh",
 )
 """Their paths, in order."""
 

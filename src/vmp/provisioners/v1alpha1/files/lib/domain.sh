@@ -1,0 +1,252 @@
+# The libvirt domain. Ours is the one with domain_uuid, whatever its name; another one with our name is somebody else's.
+# Its metadata carries a mark: checksums of the definition and of the seed that it was made from.
+
+# check_owner: a domain of our name with another UUID is not touched
+check_owner() {
+	owner_rest=$domains
+	while [ "$owner_rest" ]; do
+		owner_line=${owner_rest%%"$nl"*}
+		owner_rest=${owner_rest#*"$nl"}
+		owner_uuid=${owner_line%%[[:space:]]*}
+		owner_name=${owner_line#*[[:space:]]}
+		owner_name=${owner_name%"${owner_name##*[! ]}"}
+		[ "$owner_name" = "$domain_name" ] && [ "$owner_uuid" != "$domain_uuid" ] || continue
+		die "there is another domain '$domain_name' on $libvirt_uri, which this provisioner did not make (UUID $owner_uuid)" \
+			'give this VM another domain name, or remove that one'
+	done
+}
+
+# definition: a checksum of what the domain is made from, in $definition; of its seed in $seed
+definition() {
+	definition=$(print_definition | cksum)
+	definition=${definition%% *}-${definition#* }
+	seed=''
+	[ -z "$seed_path" ] || seed_checksum
+}
+
+print_definition() {
+	print_word "$domain_autostart" "$image_reference"
+	each_pool print_facts pool 2
+	each_volume print_facts volume 0
+	virt_install_options print_word
+}
+
+print_word() {
+	printf '%s\0' "$@"
+}
+
+# The deletion policy is no part of a domain.
+print_facts() {
+	case $1 in
+	pool) print_word "$3" "$4" ;;
+	*)
+		shift 2
+		print_word "$1" "$2" "$3"
+		shift 4
+		print_word "$@"
+		;;
+	esac
+}
+
+# tell_stale: says when the domain was made from something else than what is described now
+tell_stale() {
+	[ "$domain_state" ] || return 0
+	definition
+	stale=''
+	case $domain_mark in
+	'') stale='the domain carries no mark of this provisioner: its definition may be another one' ;;
+	*" definition=\"$definition\" seed=\"$seed\""*) return 0 ;;
+	*" definition=\"$definition\""*) stale='the cloud-init seed has changed since the domain was made' ;;
+	*" seed=\"$seed\""*) stale='the definition has changed since the domain was made' ;;
+	*) stale='the definition and the cloud-init seed have changed since the domain was made' ;;
+	esac
+	say "$stale; 'make down up' makes it anew"
+}
+
+# define_domain: domain.xml, and the start of a queue that defines it
+define_domain() {
+	rm -f domain.xml.tmp
+	say 'running virt-install for the definition'
+	virt_install_options write_domain
+	mv -f domain.xml.tmp domain.xml
+	queue define --file=domain.xml
+	[ -z "$domain_autostart" ] || queue autostart "--domain=$domain_uuid"
+	queue_done "created domain $domain_name"
+}
+
+write_domain() {
+	domain_xml=$(virt-install --connect "$libvirt_uri" "$@" --print-xml 1 --dry-run </dev/null 2>domain.xml.tmp) ||
+		die "virt-install refused the definition: $(cat domain.xml.tmp)"
+	definition
+	domain_provisioner="<vmp:provisioner xmlns:vmp=\"urn:vmp:v1alpha1\" definition=\"$definition\" seed=\"$seed\"/>"
+	case $domain_xml in
+	*'<metadata>'*)
+		printf '%s<metadata>\n    %s%s\n' "${domain_xml%%<metadata>*}" "$domain_provisioner" "${domain_xml#*<metadata>}"
+		;;
+	*'</name>'*)
+		printf '%s</name>\n  <metadata>%s</metadata>%s\n' "${domain_xml%%</name>*}" "$domain_provisioner" "${domain_xml#*</name>}"
+		;;
+	*) die "virt-install gave no domain: $domain_xml" ;;
+	esac >domain.xml.tmp
+}
+
+create_domain() {
+	[ -z "$domain_state" ] || return 0
+	define_domain
+	run_batch || die "could not create domain $domain_name" "$failure"
+	domain_state='shut off'
+}
+
+create_and_start_domain() {
+	if [ -z "$domain_state" ]; then
+		define_domain
+		queue start "--domain=$domain_uuid"
+		queue_done "started domain $domain_name"
+		start_queued
+	else
+		start_domain
+	fi
+}
+
+start_domain() {
+	case $domain_state in
+	'') die "there is no domain $domain_name" "'make create' makes it, 'make up' makes and starts it" ;;
+	'in shutdown')
+		say 'the domain is shutting down: waiting before it is started again'
+		wait_off "$V1ALPHA1_STOP_TIMEOUT_SECS" ''
+		[ "$domain_state" = 'shut off' ] || die "the domain is still shutting down after $V1ALPHA1_STOP_TIMEOUT_SECS seconds" \
+			"'make kill start' pulls the plug and starts it again"
+		;;
+	esac
+	case $domain_state in
+	running | idle | blocked) return ;;
+	paused)
+		queue resume "--domain=$domain_uuid"
+		queue_done "resumed domain $domain_name"
+		;;
+	pmsuspended)
+		queue dompmwakeup "--domain=$domain_uuid"
+		queue_done "woke domain $domain_name up"
+		;;
+	crashed)
+		queue destroy "--domain=$domain_uuid"
+		mark next
+		;;
+	esac
+	case $domain_state in
+	crashed | 'shut off' | 'no state' | dying)
+		queue start "--domain=$domain_uuid"
+		queue_done "started domain $domain_name"
+		;;
+	esac
+	start_queued
+}
+
+start_queued() {
+	run_batch || {
+		start_failure=$failure
+		look_state
+		[ "$domain_state" = running ] || die "could not start domain $domain_name" "$start_failure"
+	}
+	domain_state=running
+}
+
+look_state() {
+	domain_state=''
+	mark state
+	queue domstate "--domain=$domain_uuid"
+	run_batch || die 'libvirt did not answer as it should' "$failure"
+}
+
+# stop_domain: asks the guest, then pulls the plug
+stop_domain() {
+	case $domain_state in
+	'' | 'shut off') return ;;
+	crashed)
+		kill_domain
+		return
+		;;
+	esac
+	if [ "$V1ALPHA1_STOP_TIMEOUT_SECS" -eq 0 ]; then
+		kill_domain
+		return
+	fi
+	say 'asking the guest to shut down'
+	case $domain_state in
+	paused) queue resume "--domain=$domain_uuid" ;;
+	pmsuspended) queue dompmwakeup "--domain=$domain_uuid" ;;
+	esac
+	wait_off "$V1ALPHA1_STOP_TIMEOUT_SECS" shutdown
+	case $domain_state in
+	'' | 'shut off') say "the guest shut down after $waited seconds" ;;
+	*)
+		say "the guest did not shut down within $waited seconds: pulling the plug"
+		kill_domain
+		;;
+	esac
+}
+
+# wait_off SECONDS COMMAND: polls until the domain is off; COMMAND (shutdown or '') is repeated, as a guest that is
+# still booting does not hear it
+wait_off() {
+	waited=0
+	while :; do
+		domain_state=''
+		[ -z "$2" ] || [ $((waited % 10)) -ne 0 ] || queue "$2" "--domain=$domain_uuid"
+		mark state
+		queue domstate "--domain=$domain_uuid"
+		run_batch || :
+		[ "$ended" ] || die 'libvirt did not answer as it should' "$failure"
+		case $domain_state in
+		'' | 'shut off' | crashed) return ;;
+		esac
+		[ "$waited" -lt "$1" ] || return 0
+		sleep 1
+		waited=$((waited + 1))
+	done
+}
+
+kill_domain() {
+	case $domain_state in
+	'' | 'shut off') return ;;
+	esac
+	queue destroy "--domain=$domain_uuid"
+	queue_done "stopped domain $domain_name (the plug was pulled)"
+	run_batch || {
+		kill_failure=$failure
+		look_state
+		case $domain_state in
+		'' | 'shut off') ;;
+		*) die "could not stop domain $domain_name" "$kill_failure" ;;
+		esac
+	}
+	domain_state='shut off'
+}
+
+# delete_domain: whatever state it is in. With $users_wanted the same connection asks about the storage.
+delete_domain() {
+	[ "$domain_state" ] || {
+		forget_domain
+		return
+	}
+	undefine_failure=''
+	mark undefine
+	[ "$domain_state" = 'shut off' ] || queue destroy "--domain=$domain_uuid"
+	undefine_flags=$(virsh help undefine) || die 'virsh does not work' "$undefine_flags"
+	set -- "--domain=$domain_uuid"
+	for flag in --managed-save --snapshots-metadata --checkpoints-metadata --nvram --tpm; do
+		case $undefine_flags in
+		*"[$flag]"*) set -- "$@" "$flag" ;;
+		esac
+	done
+	queue undefine "$@"
+	if [ "$users_wanted" ]; then queue_storage; else look; fi
+	run_batch || die 'libvirt did not answer as it should' "$failure"
+	[ -z "$domain_state" ] || die "could not delete domain $domain_name" "$undefine_failure"
+	say "deleted domain $domain_name"
+	forget_domain
+}
+
+forget_domain() {
+	rm -f domain.xml domain.xml.tmp known_hosts known_hosts.old
+}

@@ -1,0 +1,169 @@
+# The image file: downloaded, checked, unpacked, and only then under its name. Runs that share it take turns.
+
+# local_file PATH: so that no command takes it for an option, in $local_file
+local_file() {
+	case $1 in
+	/* | ./*) local_file=$1 ;;
+	*) local_file=./$1 ;;
+	esac
+}
+
+need_for_image() {
+	[ "$image_path" ] || return 0
+	local_file "$image_path"
+	[ ! -s "$local_file" ] || return 0
+	need 'download the image' curl
+	case $image_checksum_algorithm in
+	'') ;;
+	md5) need 'check the image' md5sum openssl ;;
+	*) need 'check the image' "${image_checksum_algorithm}sum" shasum openssl ;;
+	esac
+	case $image_archive_type in
+	7z) need 'unpack the image' 7zz 7z 7za 7zr ;;
+	xz) need 'unpack the image' xz ;;
+	gz) need 'unpack the image' gzip ;;
+	bz2) need 'unpack the image' bzip2 ;;
+	zst) need 'unpack the image' zstd ;;
+	esac
+}
+
+build_image() {
+	[ "$image_path" ] || return 0
+	local_file "$image_path"
+	image=$local_file part=$local_file.part
+	[ ! -s "$image" ] || return 0
+	mkdir -p "${image%/*}" || die "cannot make the directory of $image_path"
+	lock 8 "$image.lock" "downloads $image_path"
+	[ ! -s "$image" ] || return 0
+	fetch_checksum
+	if [ -s "$part" ]; then
+		say "going on with the download of $image_url"
+		if ! download || ! checksum_fits; then
+			rm -f "$part"
+			say "starting the download over: $image_problem"
+		fi
+	fi
+	if [ ! -s "$part" ]; then
+		say "downloading $image_url"
+		download || die "could not download $image_url" "$image_problem"
+		checksum_fits || {
+			rm -f "$part"
+			die "$image_url is not what it should be" "$image_problem"
+		}
+	fi
+	unpack
+	say "downloaded $image_path"
+}
+
+# download: into $part, going on where it ends. False, with $image_problem, when that is hopeless.
+download() {
+	for attempt in 1 2 3 4; do
+		if [ -t 2 ]; then set -- --progress-bar; else set -- --silent; fi
+		code=0
+		curl "$@" --show-error --fail --location --globoff --retry 3 --connect-timeout 30 --speed-limit 1 --speed-time 60 \
+			--continue-at - --output "$part" --url "$image_url" 2>"$part.tmp" || code=$?
+		image_problem=$(cat "$part.tmp") && rm -f "$part.tmp"
+		image_problem="curl: exit code $code: ${image_problem:-no message}"
+		case $code in
+		0)
+			[ -s "$part" ] || {
+				image_problem='the server sent an empty file'
+				return 1
+			}
+			return 0
+			;;
+		18 | 28 | 52 | 55 | 56 | 92) sleep "$attempt" ;; # cut off: the part stays, and is gone on with
+		22 | 33 | 36) return 1 ;;
+		*) die "could not download $image_url" "$image_problem" ;;
+		esac
+	done
+	die "could not download $image_url" "$image_problem" 'what came is kept; the next run goes on from there'
+}
+
+# fetch_checksum: the expected sum in $image_sum
+fetch_checksum() {
+	image_sum=$image_checksum_value
+	[ "$image_checksum_url" ] || return 0
+	image_sums=$(curl --silent --show-error --fail --location --globoff --retry 3 --connect-timeout 30 --max-time 120 \
+		--url "$image_checksum_url" 2>&1) || die "could not download the checksums $image_checksum_url" "$image_sums"
+	image_file=${image_url%%[?#]*}
+	image_file=${image_file##*/}
+	image_sum=$(printf '%s\n' "$image_sums" | FILE=$image_file ALGORITHM=$image_checksum_algorithm awk '
+		function length_of(algorithm) { return algorithm == "sha512" ? 128 : algorithm == "sha256" ? 64 : algorithm == "sha1" ? 40 : 32 }
+		function is_sum(word) { return length(word) == wanted && word !~ /[^0-9A-Fa-f]/ }
+		BEGIN { wanted = length_of(ENVIRON["ALGORITHM"]); file = ENVIRON["FILE"]; name = toupper(ENVIRON["ALGORITHM"]) }
+		{ sub(/\r$/, "") }
+		is_sum($1) && NF == 1 { bare = $1; bares++; next }
+		is_sum($1) { # GNU: sum, space, space or asterisk, name
+			rest = substr($0, index($0, $1) + wanted)
+			sub(/^[ \t]+\*?/, "", rest); sub(/^\.\//, "", rest)
+			if (rest == file) { print $1; found = 1; exit }
+		}
+		toupper(substr($0, 1, length(name))) == name { # BSD: ALGORITHM (name) = sum
+			rest = substr($0, length(name) + 1)
+			sub(/^ ?\(/, "", rest)
+			if (substr(rest, 1, length(file)) == file && substr(rest, length(file) + 1) ~ /^\) ?= ?[0-9A-Fa-f]+ *$/ && is_sum($NF)) {
+				print $NF; found = 1; exit
+			}
+		}
+		END { if (!found && bares == 1) print bare }')
+	[ "$image_sum" ] || die "$image_checksum_url has no $image_checksum_algorithm sum of '$image_file'"
+}
+
+# checksum_fits: of $part; false with $image_problem
+checksum_fits() {
+	[ "$image_sum" ] || return 0
+	if have "${image_checksum_algorithm}sum"; then
+		image_actual=$("$found" <"$part")
+	elif [ "$image_checksum_algorithm" != md5 ] && have shasum; then
+		image_actual=$(shasum -a "${image_checksum_algorithm#sha}" <"$part")
+	else
+		image_actual=$(openssl dgst "-$image_checksum_algorithm" -r <"$part")
+	fi
+	image_actual=${image_actual%% *}
+	image_expected=$(printf '%s' "$image_sum" | tr 'A-F' 'a-f')
+	[ "$image_actual" != "$image_expected" ] || return 0
+	image_problem="$image_checksum_algorithm expected $image_expected, actual $image_actual${image_checksum_url:+ (from $image_checksum_url)}"
+	return 1
+}
+
+unpack() {
+	rm -f "$image.tmp"
+	case $image_archive_type in
+	'') mv -f "$part" "$image" && return ;;
+	7z) unpack_7z >"$image.tmp" ;;
+	xz) xz -dc <"$part" >"$image.tmp" ;;
+	gz) gzip -dc <"$part" >"$image.tmp" ;;
+	bz2) bzip2 -dc <"$part" >"$image.tmp" ;;
+	zst) zstd -q -dc <"$part" >"$image.tmp" ;;
+	esac || {
+		rm -f "$image.tmp" "$part"
+		die "could not unpack $image_url" "the file is no whole $image_archive_type archive, or the disk is full"
+	}
+	[ -s "$image.tmp" ] || {
+		rm -f "$image.tmp"
+		die "the archive $image_url holds an empty file"
+	}
+	mv -f "$image.tmp" "$image" && rm -f "$part"
+}
+
+unpack_7z() {
+	have 7zz 7z 7za 7zr
+	members=$("$found" l -ba -slt "$part" | awk '
+		/^Path = / { path = substr($0, 8) }
+		/^Folder = \+/ { path = "" }
+		/^Attributes = D/ { path = "" }
+		/^$/ && path != "" { print path; path = "" }
+		END { if (path != "") print path }') || return
+	case $members in
+	*"$nl"*) [ "$image_archive_path" ] || {
+		say "the archive holds more than one file; say which one (archive.path): $members"
+		return 1
+	} ;;
+	esac
+	[ -z "$image_archive_path" ] || has_line "$members" "$image_archive_path" || {
+		say "the archive holds no '$image_archive_path', but: $members"
+		return 1
+	}
+	"$found" e -so -spd "$part" "${image_archive_path:-$members}"
+}

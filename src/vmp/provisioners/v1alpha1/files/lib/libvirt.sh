@@ -1,0 +1,251 @@
+# Talking to libvirt: commands are queued and carried out in one connection, `virsh -q 'cmd; cmd; …'`.
+# virsh goes on after an error and its exit code is the last command's, so marks printed by its own `echo` tell
+# which answer, and which error, belongs to which command. Marks start with /@/: no name in libvirt holds a slash.
+
+batch=''   # the queue, as virsh's parser reads it (quotes as in sh)
+failure='' # what went wrong in the last run_batch
+
+# quote TEXT: for virsh's parser, in $quoted
+quote() {
+	quoted=''
+	quote_rest=$1
+	while :; do
+		case $quote_rest in
+		*\'*)
+			quoted="$quoted${quote_rest%%\'*}'\\''"
+			quote_rest=${quote_rest#*\'}
+			;;
+		*) break ;;
+		esac
+	done
+	quoted="'$quoted$quote_rest'"
+}
+
+# queue COMMAND [--OPTION=VALUE…]
+queue() {
+	for queue_word; do
+		quote "$queue_word"
+		batch="$batch$quoted "
+	done
+	batch="$batch; "
+}
+
+mark() {
+	queue echo "$nl/@/$1$nl"
+}
+
+# queue_done TEXT: said when everything queued since the last mark went well
+queue_done() {
+	mark "done $1"
+}
+
+# look: queues every question about this VM
+look() {
+	mark look
+	mark domains
+	queue list --all --uuid --name
+	mark active-pools
+	queue pool-list --name
+	mark pools
+	queue pool-list --all --name
+	mark active-networks
+	queue net-list --name
+	mark networks
+	queue net-list --all --name
+	mark state
+	queue domstate "--domain=$domain_uuid"
+	mark mark
+	queue metadata "--domain=$domain_uuid" --uri=urn:vmp:v1alpha1
+	each_pool look_pool
+	each_volume look_volume
+	mark looked
+}
+
+look_pool() {
+	mark pool-facts
+	queue pool-dumpxml "--pool=$1"
+}
+
+look_volume() {
+	mark volume
+	queue vol-info --bytes --physical "--pool=$1" "--vol=$2"
+	queue vol-path "--pool=$1" "--vol=$2"
+	[ "$6" = backing ] || return 0
+	mark base
+	queue vol-info --bytes --physical "--pool=$7" "--vol=$8"
+	queue vol-path "--pool=$7" "--vol=$8"
+}
+
+# run_batch: one connection. What `look` asked is then in domains, pools, active_pools, networks, active_networks,
+# domain_state ('' = not defined), domain_mark, and one record per pool and volume in pool_facts and volume_facts.
+# False when a command failed, with libvirt's words in $failure.
+run_batch() {
+	mark end
+	answer=$(virsh -q "$batch" 2>&1 | sed \
+		-e '/<source /b' -e '/<path>/b' -e '/backingStore>/b' -e '/<provisioner /b' -e '/<kernel>/b' -e '/<initrd>/b' \
+		-e '/^ *<[/a-z]/d') || :
+	batch=''
+	read_answer
+}
+
+read_answer() {
+	failure='' errors='' section='' ended=''
+	while IFS= read -r line; do
+		case $line in
+		/@/*) read_mark "${line#/@/}" ;;
+		error:\ *) read_error "${line#error: }" ;;
+		'') ;;
+		*) read_line ;;
+		esac
+	done <<-EOF_ANSWER
+		$answer
+	EOF_ANSWER
+	[ "$ended" ] || failure="$failure${failure:+$nl}${errors:-the connection to $libvirt_uri was lost}"
+	[ -z "$failure" ]
+}
+
+read_mark() {
+	case $section in
+	'kept '*)
+		case $errors in
+		'' | *'No such file'*) ;;
+		*) say "$section: $errors" ;;
+		esac
+		errors=''
+		;;
+	esac
+	if [ "$errors" ]; then
+		failure="$failure${failure:+$nl}$errors"
+	else
+		case $1 in
+		done\ *) say "${1#done }" ;;
+		made\ *) partial="$partial${1#made } " ;;
+		filled\ *) note_filled "${1#filled }" ;;
+		esac
+	fi
+	errors=''
+	case $section in
+	pool-facts) pool_facts=$pool_facts$target$nl ;;
+	esac
+	case $1 in
+	volume | looked)
+		[ -z "$volume_seen" ] ||
+			volume_facts="$volume_facts$physical$nl$capacity$nl$path$nl$base_capacity$nl$base_path$nl"
+		;;
+	esac
+	section=$1
+	case $1 in
+	look-volumes) volume_facts='' volume_seen='' ;;
+	look)
+		domains='' pools='' active_pools='' networks='' active_networks='' domain_state='' domain_mark=''
+		pool_facts='' volume_facts='' volume_seen=''
+		;;
+	pool-facts) target='' ;;
+	volume) volume_seen=yes physical='' capacity='' path='' base_capacity='' base_path='' ;;
+	end) ended=yes ;;
+	esac
+}
+
+# An error is expected only where a question was asked about something that need not be there.
+read_error() {
+	case $section in
+	'users start') return ;;
+	undefine)
+		undefine_failure="$undefine_failure${undefine_failure:+: }$1"
+		return
+		;;
+	state | mark | pool-facts | volume | base | users* | address*)
+		case $1 in
+		'failed to get '* | *'not found'* | *' with matching '* | *'is not active'* | *'No such file'* | *'cannot stat'*) return ;;
+		esac
+		;;
+	esac
+	errors="$errors${errors:+: }$1"
+}
+
+read_line() {
+	case $section in
+	domains) domains=$domains$line$nl ;;
+	pools | active-pools | networks | active-networks)
+		line=${line%"${line##*[! ]}"}
+		case $section in
+		pools) pools=$pools$line$nl ;;
+		active-pools) active_pools=$active_pools$line$nl ;;
+		networks) networks=$networks$line$nl ;;
+		*) active_networks=$active_networks$line$nl ;;
+		esac
+		;;
+	state) domain_state=$line ;;
+	mark) domain_mark=$domain_mark$line ;;
+	pool-facts)
+		case $line in
+		*'<path>'*)
+			unescape "$line" '<path>' '</path>'
+			target=$unescaped
+			;;
+		esac
+		;;
+	volume)
+		case $line in
+		Capacity:*) digits "$line" && capacity=$digits ;;
+		Physical:*) digits "$line" && physical=$digits ;;
+		Name:* | Type:* | Allocation:*) ;;
+		*) path=$line ;;
+		esac
+		;;
+	base)
+		case $line in
+		Capacity:*) digits "$line" && base_capacity=$digits ;;
+		Name:* | Type:* | Physical:* | Allocation:*) ;;
+		*) base_path=$line ;;
+		esac
+		;;
+	users*) read_user ;;
+	address*) address_answer=$address_answer$section\ $line$nl ;;
+	status) status_answer=$status_answer$line$nl ;;
+	*) [ -z "$errors" ] || errors="$errors$nl  $line" ;; # the rest of an error
+	esac
+}
+
+digits() {
+	digits=${1#"${1%%[0-9]*}"}
+	digits=${digits%%[!0-9]*}
+	[ "$digits" ]
+}
+
+# unescape LINE BEFORE AFTER: the text between the two, out of XML, in $unescaped
+unescape() {
+	unescape_rest=${1#*"$2"}
+	unescape_rest=${unescape_rest%%"$3"*}
+	unescaped=''
+	while :; do
+		case $unescape_rest in
+		*'&'*) ;;
+		*) break ;;
+		esac
+		unescaped=$unescaped${unescape_rest%%&*}
+		unescape_rest=${unescape_rest#*&}
+		case ${unescape_rest%%;*} in
+		amp) unescaped="$unescaped&" ;;
+		lt) unescaped="$unescaped<" ;;
+		gt) unescaped="$unescaped>" ;;
+		quot) unescaped="$unescaped\"" ;;
+		apos | '#39') unescaped="$unescaped'" ;;
+		*) unescaped="$unescaped&${unescape_rest%%;*};" ;;
+		esac
+		unescape_rest=${unescape_rest#*;}
+	done
+	unescaped=$unescaped$unescape_rest
+}
+
+# next_fact: takes the first line off $facts, into $fact
+next_fact() {
+	fact=${facts%%"$nl"*}
+	facts=${facts#*"$nl"}
+}
+
+# observe: look and nothing else; libvirt must answer
+observe() {
+	look
+	run_batch || die "libvirt did not answer as it should" "$failure"
+}

@@ -1,0 +1,45 @@
+# The entry: `sh lib/main.sh TARGET`. Reads what the VM is (vm.sh) and what can be done (lib/), then does it.
+
+set -eu
+umask 077
+unset CDPATH VIRSH_DEFAULT_CONNECT_URI LANGUAGE GREP_OPTIONS POSIXLY_CORRECT
+case $0 in
+*/*) cd -- "${0%/*}/.." ;;
+*) cd .. ;;
+esac
+
+# The messages of other programs are read here: untranslated, but with the characters of the user's locale.
+LC_CTYPE=${LC_ALL:-${LC_CTYPE:-${LANG:-C}}}
+unset LC_ALL
+LC_MESSAGES=C LC_NUMERIC=C LC_COLLATE=C
+export LC_CTYPE LC_MESSAGES LC_NUMERIC LC_COLLATE
+
+nl='
+'
+
+. ./vm.sh
+
+: "${CMD=}" "${V1ALPHA1_IP_CMD=}" "${V1ALPHA1_SSH_USER=}" "${V1ALPHA1_SSH_HOST=}"
+: "${V1ALPHA1_SSH_OPTS=}" "${V1ALPHA1_SSH_EXTRA_OPTS=}"
+: "${V1ALPHA1_STOP_TIMEOUT_SECS:=60}" "${V1ALPHA1_WAIT_FOR_READY_TIMEOUT_SECS:=600}"
+: "${V1ALPHA1_WAIT_FOR_READY_INTERVAL_SECS:=3}" "${V1ALPHA1_WAIT_FOR_READY_SSH_CONNECT_TIMEOUT_SECS:=3}"
+LIBVIRT_DEFAULT_URI=$libvirt_uri
+export LIBVIRT_DEFAULT_URI
+
+. lib/say.sh
+. lib/lock.sh
+. lib/libvirt.sh
+. lib/image.sh
+. lib/seed.sh
+. lib/pool.sh
+. lib/volume.sh
+. lib/users.sh
+. lib/domain.sh
+. lib/address.sh
+. lib/ssh.sh
+. lib/wait.sh
+. lib/status.sh
+. lib/targets.sh
+
+check_knobs
+run_target "${1-help}"

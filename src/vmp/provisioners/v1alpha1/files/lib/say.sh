@@ -1,0 +1,61 @@
+# What is said to the user, and what is asked of the machine before anything is changed.
+
+say() {
+	printf '%s: %s\n' "$vm_name" "$*" >&2
+}
+
+die() {
+	say "error: $1"
+	shift
+	for hint; do
+		printf '  %s\n' "$hint" >&2
+	done
+	exit 1
+}
+
+# have COMMAND…: true when one of them is installed; its name is then in $found
+have() {
+	for found; do
+		! command -v "$found" >/dev/null 2>&1 || return 0
+	done
+	found=''
+	return 1
+}
+
+# need WHAT-FOR COMMAND…: one of them must be installed
+need() {
+	need_for=$1
+	shift
+	have "$@" && return
+	need_list=$1
+	shift
+	for found; do
+		need_list="$need_list or $found"
+	done
+	die "$need_list is not installed; it is needed to $need_for"
+}
+
+# has_line TEXT LINE: true when LINE is one of the lines of TEXT
+has_line() {
+	case "$nl$1$nl" in
+	*"$nl$2$nl"*) return 0 ;;
+	esac
+	return 1
+}
+
+# size FILE: its size in bytes, in $size
+size() {
+	size=$(wc -c <"$1") || die "cannot read $1"
+	size=$((size))
+}
+
+check_knobs() {
+	for knob in "STOP_TIMEOUT_SECS=$V1ALPHA1_STOP_TIMEOUT_SECS" \
+		"WAIT_FOR_READY_TIMEOUT_SECS=$V1ALPHA1_WAIT_FOR_READY_TIMEOUT_SECS" \
+		"WAIT_FOR_READY_INTERVAL_SECS=$V1ALPHA1_WAIT_FOR_READY_INTERVAL_SECS" \
+		"WAIT_FOR_READY_SSH_CONNECT_TIMEOUT_SECS=$V1ALPHA1_WAIT_FOR_READY_SSH_CONNECT_TIMEOUT_SECS"; do
+		case ${knob#*=} in
+		'' | *[!0-9]*) die "V1ALPHA1_${knob%%=*} is '${knob#*=}', not a whole number of seconds" ;;
+		esac
+	done
+}

@@ -1,0 +1,57 @@
+# The cloud-init seed: an ISO of the documents in "$seed_path.d", made again when they have changed.
+
+need_for_seed() {
+	[ -z "$seed_path" ] || need 'make the cloud-init seed' xorriso genisoimage mkisofs cloud-localds
+}
+
+# seed_checksum: of the documents, in $seed
+seed_checksum() {
+	seed=''
+	for document in meta-data user-data vendor-data network-config; do
+		[ -e "$seed_path.d/$document" ] || continue
+		seed_sum=$(cksum <"$seed_path.d/$document") || die "cannot read $seed_path.d/$document"
+		seed="$seed${seed:+.}${document%%-*}-${seed_sum%% *}-${seed_sum#* }"
+	done
+}
+
+build_seed() {
+	[ "$seed_path" ] || return 0
+	local_file "$seed_path"
+	seed_file=$local_file
+	seed_checksum
+	seed_stamp=''
+	[ ! -e "$seed_file.sum" ] || seed_stamp=$(cat "$seed_file.sum")
+	if [ -s "$seed_file" ]; then
+		size "$seed_file"
+		[ "$seed_stamp" != "$seed $size" ] || return 0
+	fi
+	rm -f "$seed_file.sum"
+	set --
+	for document in meta-data user-data vendor-data network-config; do
+		[ ! -e "$seed_file.d/$document" ] || set -- "$@" "$seed_file.d/$document"
+	done
+	seed_output=$(make_iso "$@" 2>&1) || {
+		rm -f "$seed_file.tmp"
+		die "could not make $seed_path" "$seed_output"
+	}
+	mv -f "$seed_file.tmp" "$seed_file"
+	size "$seed_file"
+	printf '%s\n' "$seed $size" >"$seed_file.sum"
+	say "made $seed_path"
+}
+
+# make_iso DOCUMENT…
+make_iso() {
+	rm -f "$seed_file.tmp"
+	have xorriso genisoimage mkisofs cloud-localds
+	case $found in
+	xorriso) xorriso -as mkisofs -quiet -output "$seed_file.tmp" -volid cidata -joliet -rational-rock "$@" ;;
+	cloud-localds)
+		set -- "$seed_file.tmp" "$seed_file.d/user-data" "$seed_file.d/meta-data"
+		[ ! -e "$seed_file.d/vendor-data" ] || set -- "--vendor-data=$seed_file.d/vendor-data" "$@"
+		[ ! -e "$seed_file.d/network-config" ] || set -- "--network-config=$seed_file.d/network-config" "$@"
+		cloud-localds "$@"
+		;;
+	*) "$found" -quiet -output "$seed_file.tmp" -volid cidata -joliet -rational-rock "$@" ;;
+	esac
+}

@@ -1,0 +1,244 @@
+# Who uses a volume: the disks of every other domain, running or not, and the backing chains of every other volume.
+
+# queue_domains, queue_pools: two halves of one question, for a queue
+queue_domains() {
+	users_rest=$domains
+	while [ "$users_rest" ]; do
+		users_line=${users_rest%%"$nl"*}
+		users_rest=${users_rest#*"$nl"}
+		[ "${users_line%%[[:space:]]*}" != "$domain_uuid" ] || continue
+		users_name=${users_line#*[[:space:]]}
+		users_name=${users_name%"${users_name##*[! ]}"}
+		mark "users domain $users_name"
+		queue dumpxml "--domain=${users_line%%[[:space:]]*}"
+		[ "${#batch}" -lt 60000 ] || run_users
+	done
+}
+
+queue_pools() {
+	users_rest=$active_pools
+	while [ "$users_rest" ]; do
+		queue_vol_list "${users_rest%%"$nl"*}"
+		users_rest=${users_rest#*"$nl"}
+	done
+}
+
+queue_vol_list() {
+	mark "users pool $1"
+	queue vol-list "--pool=$1"
+	[ "${#batch}" -lt 60000 ] || run_users
+}
+
+run_users() {
+	run_batch || die 'could not find out who uses the volumes' "$failure"
+}
+
+# find_users: $users is then a list of pairs of lines, what is used (path, or pool/volume) and by whom
+find_users() {
+	users='' volume_paths=''
+	queue_domains
+	queue_pools
+	[ -z "$batch" ] || run_users
+	find_backing
+}
+
+find_backing() {
+	users_rest=$volume_paths
+	while [ "$users_rest" ]; do
+		users_rest=${users_rest#*"$nl"} # the pool
+		users_path=${users_rest%%"$nl"*}
+		users_rest=${users_rest#*"$nl"}
+		mark "users volume $users_path"
+		queue vol-dumpxml "--vol=$users_path"
+		[ "${#batch}" -lt 60000 ] || run_users
+	done
+	[ -z "$batch" ] || run_users
+}
+
+# read_user: one line of an answer (called by read_line)
+read_user() {
+	user=${section#users }
+	case $section in
+	'users pool '*)
+		case $line in
+		*'  /'*) volume_paths="$volume_paths${section#users pool }$nl/${line##*  /}$nl" ;;
+		esac
+		;;
+	'users volume '*)
+		case $line in
+		*'<backingStore>'*) users_backing=yes ;;
+		*'</backingStore>'*) users_backing='' ;;
+		*'<path>'*) [ -z "${users_backing-}" ] || add_user '<path>' '</path>' ;;
+		esac
+		;;
+	'users domain '*)
+		case $line in
+		*"<source file='"*) add_user "<source file='" "'" ;;
+		*"<source dev='"*) add_user "<source dev='" "'" ;;
+		*'<kernel>'*) add_user '<kernel>' '</kernel>' ;;
+		*'<initrd>'*) add_user '<initrd>' '</initrd>' ;;
+		*"<source pool='"*" volume='"*)
+			unescape "$line" "<source pool='" "'"
+			user_pool=$unescaped
+			unescape "$line" " volume='" "'"
+			users=$users$user_pool/$unescaped$nl$user$nl
+			;;
+		esac
+		;;
+	esac
+}
+
+add_user() {
+	unescape "$line" "$1" "$2"
+	users=$users$unescaped$nl$user$nl
+}
+
+# user_of PATH POOL/VOLUME: true when somebody uses it who is not about to go ($going); named in $user
+user_of() {
+	users_rest=$users
+	while [ "$users_rest" ]; do
+		users_key=${users_rest%%"$nl"*}
+		users_rest=${users_rest#*"$nl"}
+		user=${users_rest%%"$nl"*}
+		users_rest=${users_rest#*"$nl"}
+		[ "$users_key" = "$1" ] || [ "$users_key" = "$2" ] || continue
+		case $user in
+		volume\ *) ! has_line "${going-}" "${user#volume }" || continue ;;
+		esac
+		return 0
+	done
+	return 1
+}
+
+# queue_delete_volumes: after find_users (and with the domain gone); queues what may go, overlays before what they are backed by
+queue_delete_volumes() {
+	candidates='' going='' number=0 facts=$pool_facts foreign_pools=''
+	each_pool note_foreign_pool
+	facts=$volume_facts
+	each_volume note_candidate
+	while [ "$candidates" ]; do
+		going_pool=${candidates%%"$nl"*}
+		candidates=${candidates#*"$nl"}
+		going_name=${candidates%%"$nl"*}
+		candidates=${candidates#*"$nl"}
+		going_path=${candidates%%"$nl"*}
+		candidates=${candidates#*"$nl"}
+		if user_of "$going_path" "$going_pool/$going_name"; then
+			say "kept volume $going_pool/$going_name: $user uses it"
+			continue
+		fi
+		queue vol-delete "--pool=$going_pool" "--vol=$going_name"
+		queue_done "deleted volume $going_pool/$going_name"
+		going=$going$going_path$nl
+	done
+}
+
+note_foreign_pool() {
+	own_pool "$1" "$2" || foreign_pools=$foreign_pools$1$nl
+}
+
+note_candidate() {
+	next_volume
+	[ "$4" = Delete ] || [ "$delete_all" ] || return 0
+	if has_line "$foreign_pools" "$1"; then
+		say "kept volume $1/$2: the pool is somebody else's"
+	elif [ "$path" ]; then
+		candidates=$1$nl$2$nl$path$nl$candidates
+	elif has_line "$pools" "$1" && ! has_line "$active_pools" "$1" && ! declares_pool "$1"; then
+		say "kept volume $1/$2, if it is there: pool $1 is not active"
+	fi
+}
+
+declares_pool() {
+	declared='' declared_name=$1
+	each_pool match_pool
+	[ "$declared" ]
+}
+
+match_pool() {
+	[ "$1" != "$declared_name" ] || declared=yes
+}
+
+# volumes_left POOL: what it will hold, in $left
+volumes_left() {
+	left='' users_rest=$volume_paths
+	while [ "$users_rest" ]; do
+		users_pool=${users_rest%%"$nl"*}
+		users_rest=${users_rest#*"$nl"}
+		users_path=${users_rest%%"$nl"*}
+		users_rest=${users_rest#*"$nl"}
+		[ "$users_pool" = "$1" ] || continue
+		has_line "$going" "$users_path" || left="$left${left:+, }${users_path##*/}"
+	done
+}
+
+# queue_storage: everything about our storage and its users, at the end of another queue
+queue_storage() {
+	users='' volume_paths=''
+	storage_asked=yes
+	facts=$pool_facts
+	each_pool queue_start_stopped
+	look
+	queue_domains
+	queue_pools
+	each_pool queue_vol_list_of_stopped
+}
+
+# A stopped pool of ours is started, to see what it holds; one without a directory cannot be, and holds nothing.
+queue_start_stopped() {
+	own_pool "$1" "$2" && [ "$fact" ] && ! has_line "$active_pools" "$1" || return 0
+	mark 'users start'
+	queue pool-start "--pool=$1"
+}
+
+queue_vol_list_of_stopped() {
+	! has_line "$pools" "$1" || has_line "$active_pools" "$1" || queue_vol_list "$1"
+}
+
+# delete_storage WHAT…: volumes, pools or both; after observe or delete_domain
+delete_storage() {
+	if [ -z "$storage_asked" ]; then
+		storage_there || return 0
+		queue_storage
+		run_users
+	fi
+	find_backing
+	number=0
+	case " $* " in
+	*' volume '*) queue_delete_volumes ;;
+	esac
+	case " $* " in
+	*' pool '*)
+		facts=$pool_facts
+		each_pool queue_delete_pool
+		;;
+	esac
+	[ "$batch" ] || return 0
+	run_batch && return
+	storage_failure=$failure
+	case " $* " in
+	*' pool '*) # a pool must not go while volumes of ours stay in it
+		observe
+		each_pool queue_pool
+		[ -z "$batch" ] || run_batch || :
+		;;
+	esac
+	die 'could not delete everything' "$storage_failure"
+}
+
+# storage_there: false when there is nothing of ours to delete
+storage_there() {
+	there='' number=0 facts=$volume_facts
+	each_volume note_there_volume
+	each_pool note_there_pool
+	[ "$there" ]
+}
+
+note_there_volume() {
+	next_volume
+	[ -z "$path" ] || there=yes
+}
+
+note_there_pool() {
+	! has_line "$pools" "$1" || there=yes
+}

@@ -1,0 +1,216 @@
+# Storage volumes. A volume that is filled from a file is made with one byte, then uploaded into: until it has the
+# file's size it is incomplete, whoever made it. Rounds of look, decide and act lead to the state that is wanted.
+# (It is made as raw, because a fresh qcow2 can be larger than the file; libvirt reads the real format once the
+# upload has ended.)
+
+partial=' ' # numbers of the volumes that this run has made and not yet filled
+filled=' '  # and of those that it has filled
+volume_tries=0
+
+# next_volume: takes one record off $facts; $path is '' when the volume is not there
+next_volume() {
+	number=$((number + 1))
+	next_fact && physical=$fact
+	next_fact && capacity=$fact
+	next_fact && path=$fact
+	next_fact && base_capacity=$fact
+	next_fact && base_path=$fact
+}
+
+# volumes_missing: true when one of them is not there
+volumes_missing() {
+	missing='' number=0 facts=$volume_facts
+	each_volume note_missing
+	[ "$missing" ]
+}
+
+note_missing() {
+	next_volume
+	[ "$path" ] || missing=yes
+}
+
+create_volumes() {
+	while :; do
+		settle_volumes
+		deferred='' uploading='' number=0 facts=$volume_facts
+		each_volume plan_volume
+		if [ -z "$batch" ]; then
+			[ -z "$deferred" ] || die "volume $deferred is missing; another volume is backed by it"
+			return 0
+		fi
+		look
+		run_batch || mend_volumes
+	done
+}
+
+# plan_volume POOL NAME FORMAT POLICY CAPACITY KIND SOURCE…: queues the next step towards it
+plan_volume() {
+	next_volume
+	case $6 in
+	upload) plan_upload "$@" ;;
+	blank)
+		[ -z "$path" ] || return 0
+		queue vol-create-as "--pool=$1" "--name=$2" "--format=$3" "--capacity=$5" --allocation=0
+		queue_done "created volume $1/$2"
+		;;
+	backing)
+		[ -z "$path" ] || return 0
+		# Its capacity, when not given, is the backing volume's, which is not known before that is filled.
+		if [ -z "$base_path" ] || { [ -z "$5" ] && has_line "$uploading" "$7/$8"; }; then
+			deferred=$7/$8
+			return 0
+		fi
+		queue vol-create-as "--pool=$1" "--name=$2" "--format=$3" "--capacity=${5:-$base_capacity}" \
+			"--backing-vol=$base_path" "--backing-vol-format=$9"
+		queue_done "created volume $1/$2"
+		;;
+	esac
+}
+
+plan_upload() {
+	case $partial in
+	*" $number "*)
+		size "$7"
+		say "uploading $7 ($(((size + 1048575) / 1048576)) MiB) to volume $1/$2"
+		queue vol-upload "--pool=$1" "--vol=$2" "--file=$7"
+		mark "filled $number $1/$2"
+		uploading=$uploading$1/$2$nl
+		return
+		;;
+	esac
+	if [ "$path" ]; then
+		# The seed's volume is made anew with each domain: it is small, and must never be an old one.
+		[ "$7" = "$seed_path" ] && [ -z "$domain_state" ] || return 0
+		case $filled in
+		*" $number "*) return ;;
+		esac
+		queue vol-delete "--pool=$1" "--vol=$2"
+	fi
+	[ -s "$7" ] || die "cannot upload $7 to volume $1/$2: there is no such file, or it is empty"
+	queue vol-create-as "--pool=$1" "--name=$2" --format=raw --capacity=1
+	mark "made $number"
+}
+
+# settle_volumes: a volume smaller than its file is either being uploaded by somebody else (it grows: wait), or was
+# abandoned by an interrupted run (it does not grow: delete it). libvirt itself does not protect it.
+settle_volumes() {
+	settled='' number=0 facts=$volume_facts
+	each_volume settle_volume
+	[ -z "$settled" ] || observe
+}
+
+settle_volume() {
+	next_volume
+	[ "$6" = upload ] && [ "$path" ] || return 0
+	case $filled in
+	*" $number "*) ;;
+	*) [ -z "$domain_state" ] && [ "$7" != "$seed_path" ] || return 0 ;; # a domain is only defined on whole volumes
+	esac
+	case $partial in
+	*" $number "*) return ;;
+	esac
+	[ -r "$7" ] || die "cannot tell whether volume $1/$2 is complete: there is no $7"
+	size "$7"
+	[ "$physical" -lt "$size" ] || return 0 # a guest's writes may have made it larger
+	settled=yes still=0 settle_facts=$facts
+	say "volume $1/$2 is incomplete ($physical of $size bytes): waiting to see whether it grows"
+	while [ "$still" -lt 4 ] && [ "$physical" -lt "$size" ]; do
+		sleep 1
+		settle_size=$physical
+		look_one "$1" "$2"
+		[ "$path" ] || break
+		still=$((still + 1))
+		[ "$physical" = "$settle_size" ] || still=0
+	done
+	facts=$settle_facts
+	[ "$path" ] && [ "$physical" -lt "$size" ] || return 0
+	check_abandoned "$@"
+	queue vol-delete "--pool=$1" "--vol=$2"
+	queue_done "deleted volume $1/$2, which an interrupted run had left incomplete"
+	run_batch || die "could not delete the incomplete volume $1/$2" "$failure"
+}
+
+# look_one POOL NAME: only that volume
+look_one() {
+	settle_number=$number
+	mark look-volumes
+	mark volume
+	queue vol-info --bytes --physical "--pool=$1" "--vol=$2"
+	queue vol-path "--pool=$1" "--vol=$2"
+	mark looked
+	run_batch || die "libvirt did not answer as it should" "$failure"
+	facts=$volume_facts
+	next_volume
+	number=$settle_number
+}
+
+# check_abandoned POOL NAME … upload FILE: it is only ours to delete when nobody uses it, and when it is the beginning
+# of our file
+check_abandoned() {
+	settle_path=$path settle_physical=$physical
+	observe
+	find_users
+	user_of "$settle_path" "$1/$2" &&
+		die "volume $1/$2 has $settle_physical bytes and its file $7 has $size, but $user uses it" \
+			"give this VM's volume another name, or delete it when it is not needed"
+	settle_length=$settle_physical
+	[ "$settle_length" -le 65536 ] || settle_length=65536
+	rm -f volume.tmp volume.tmp2
+	if [ "$capacity" -gt 1 ] || [ "$settle_physical" -gt 1 ]; then
+		settle_last=$((settle_physical - settle_length))
+		queue vol-download "--pool=$1" "--vol=$2" --file=volume.tmp "--length=$settle_length"
+		queue vol-download "--pool=$1" "--vol=$2" --file=volume.tmp2 "--offset=$settle_last" "--length=$settle_length"
+		run_batch || die "could not read volume $1/$2" "$failure"
+		if ! head -c "$settle_length" <"$7" | cmp -s - volume.tmp ||
+			! tail -c "+$((settle_last + 1))" <"$7" | head -c "$settle_length" | cmp -s - volume.tmp2; then
+			rm -f volume.tmp volume.tmp2
+			shell_quote "$libvirt_uri"
+			die "volume $1/$2 is something else than $7: it has $settle_physical bytes, the file has $size" \
+				"give this VM's volume another name, or delete it with virsh -c $shell_quoted vol-delete"
+		fi
+		rm -f volume.tmp volume.tmp2
+	fi
+}
+
+# mend_volumes: after a failure that another run, or a busy pool, may have caused, look again; else clean up and stop
+mend_volumes() {
+	mend_failure=$failure
+	volume_tries=$((volume_tries + 1))
+	case $mend_failure in
+	*'exists already'* | *'already exists'* | *'in use already'* | *'File exists'* | *'asynchronous jobs'* | *'still in use'* | \
+		*'still being allocated'* | *'no storage vol'*)
+		if [ "$volume_tries" -le 10 ]; then
+			sleep 1
+			number=0 facts=$volume_facts
+			each_volume queue_refresh
+			run_batch || :
+			observe
+			return
+		fi
+		;;
+	esac
+	number=0 facts=$volume_facts
+	each_volume queue_undo
+	[ -z "$batch" ] || run_batch || :
+	die 'could not make the volumes' "$mend_failure"
+}
+
+# A file that is there, while its pool does not know it.
+queue_refresh() {
+	next_volume
+	[ "$path" ] || queue pool-refresh "--pool=$1"
+}
+
+queue_undo() {
+	number=$((number + 1))
+	case $partial in
+	*" $number "*) queue vol-delete "--pool=$1" "--vol=$2" ;;
+	esac
+}
+
+# note_filled NUMBER POOL/NAME: its upload has ended without an error (called by read_mark)
+note_filled() {
+	partial="${partial%%" ${1%% *} "*} ${partial#*" ${1%% *} "}"
+	filled="$filled${1%% *} "
+	say "created volume ${1#* }"
+}
