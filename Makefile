@@ -17,11 +17,15 @@ help: ## list the targets
 setup: .venv/.ready ## install what is needed to work here: Debian packages, .venv
 	@tests/lab/install guest build dev
 
-.venv/.ready: pyproject.toml
+.venv/bin/vmp: pyproject.toml
 	@tests/lab/install dev
 	$(PYTHON) -m venv .venv
-	$(bin)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(bin)/pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
+
+.venv/.ready: .venv/bin/vmp
+	$(bin)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch .venv/bin/vmp $@
 
 .PHONY: demo
 demo: ## boot a VM to its console greeting in a private libvirt, and clean up

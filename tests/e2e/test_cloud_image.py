@@ -1,0 +1,154 @@
+"""Cloud images: seed, SSH, readiness, a graceful stop, and a complete delete, asserted from outside."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from registries import cloud
+from world import generate, inventory, virsh
+
+pytestmark = pytest.mark.usefixtures("unchanged_libvirt")
+
+SEED_EFFECTS = """
+  - name: web
+    template: cloud
+    cloudInit:
+      noCloud:
+        data:
+          user-data:
+            write_files:
+              - path: /etc/from-the-seed
+                content: !raw |
+                  braces {stay}, $HOME stays, 'quotes' "stay"
+            runcmd:
+              - [sh, -c, "id > /run/runcmd"]
+"""
+
+
+def test_a_debian_cloud_vm_from_nothing_to_ready_and_back(debian_cloud: Path, ssh_key: Path, base: Path) -> None:
+    before = inventory()
+    vm = generate(cloud(debian_cloud, ssh_key, SEED_EFFECTS, memory=1024, capacity="5G"), base)["web"]
+    vm.make("up")
+    ready = vm.make("wait-for-ready", timeout=700)
+    assert "ready" in ready.stderr
+
+    assert vm.ssh("hostname") == "host-of-web\n"
+    assert vm.ssh("whoami") == "admin\n"
+    assert vm.ssh("sudo whoami") == "root\n"
+    assert vm.ssh("cat /etc/from-the-seed") == "braces {stay}, $HOME stays, 'quotes' \"stay\"\n"
+    assert "uid=0(root)" in vm.ssh("cat /run/runcmd")
+    assert "cloud-init" in vm.ssh("cloud-init --version 2>&1")
+    root_bytes = int(vm.ssh("df --output=size -B1 / | tail -n 1"))
+    assert root_bytes > 4.5e9, "the root file system has grown to the volume's 5 GiB"
+    assert vm.make("ssh", "CMD=exit 7", check=False).returncode != 0
+
+    address = vm.make("ip").stdout.strip()
+    assert address in vm.ssh("ip -4 addr")
+    assert "running" in vm.make("status").stdout
+
+    with vm.console() as console:
+        console.expect("login:", timeout=60, nudge="\n")
+        stopped = vm.make("stop", timeout=200)
+        console.expect("(?i)power(ing)? (off|down)", timeout=10)
+    assert "the guest shut down after" in stopped.stderr
+    vm.make("start")
+    vm.make("wait-for-ready", timeout=700)
+    assert vm.ssh("cat /etc/from-the-seed").startswith("braces")
+
+    vm.make("down", timeout=300)
+    vm.make("delete-all", "clean-all")
+    assert inventory() == before
+    assert not (vm.directory / "seed.iso").exists()
+
+
+PASSWORD = """
+  - name: web
+    template: cloud
+    ssh:
+      password: 'pass "word" $HOME'
+      options:
+        IdentityFile: null
+        PreferredAuthentications: password
+        PubkeyAuthentication: "no"
+"""
+
+
+def test_ssh_with_a_password_needs_no_terminal_and_shows_it_nowhere(
+    tiny_disk: Path, ssh_key: Path, base: Path
+) -> None:
+    vm = generate(cloud(tiny_disk, ssh_key, PASSWORD), base)["web"]
+    file = vm.directory / "ssh-password"
+    assert stat.S_IMODE(os.stat(file).st_mode) == 0o600
+    up = vm.make("up")
+    ready = vm.make("wait-for-ready")
+    assert vm.ssh("whoami") == "admin\n"
+    assert "word" not in up.stderr + ready.stderr
+    file.write_text("wrong")
+    refused = vm.make("ssh", "CMD=true", check=False)
+    assert refused.returncode != 0
+    vm.make("delete-all", "V1ALPHA1_STOP_TIMEOUT_SECS=0")
+
+
+TWO = """
+  - name: a
+    template: cloud
+  - name: b
+    template: cloud
+"""
+
+
+def test_two_vms_share_one_image_which_stays_until_the_last_has_gone(
+    tiny_disk: Path, ssh_key: Path, base: Path
+) -> None:
+    vms = generate(cloud(tiny_disk, ssh_key, TWO), base)
+    a, b = vms["a"], vms["b"]
+    assert "downloaded" in a.make("up").stderr
+    assert "downloaded" not in b.make("up").stderr
+    a.make("wait-for-ready")
+    assert a.ssh("hostname") == "host-of-a\n"
+    kept = a.make("delete-all", "V1ALPHA1_STOP_TIMEOUT_SECS=0")
+    assert "b" in kept.stderr and tiny_disk.name in kept.stderr
+    b.make("wait-for-ready")
+    assert b.ssh("hostname") == "host-of-b\n"
+    b.make("delete-all", "V1ALPHA1_STOP_TIMEOUT_SECS=0")
+
+
+ODD_NAMES = ["2", "a b", "a.b", "axb", "it's", "Ünï — 🐧", "50%", "#1", "k=v", "x;y", "$HOME", "[x]*", "a,b", 'q"q']
+
+
+def test_vms_with_odd_names_go_through_their_whole_life(tiny_disk: Path, ssh_key: Path, base: Path) -> None:
+    def entry(name: str) -> str:
+        quoted = name.replace("'", "''")
+        return f"  - name: '{quoted}'\n    template: cloud\n"
+
+    vms = generate(cloud(tiny_disk, ssh_key, "".join(map(entry, ODD_NAMES)), memory=64), base)
+    assert sorted(vms) == sorted(ODD_NAMES)
+    for name, vm in vms.items():
+        vm.make("up")
+        assert virsh("domname", vm.facts["domain_uuid"]).rstrip("\n").rstrip() == name
+        assert vm.make("up").stderr == f"{name}: is running\n"
+        assert "running" in vm.make("status").stdout
+        vm.make("down", "V1ALPHA1_STOP_TIMEOUT_SECS=0")
+    next(iter(vms.values())).make("delete-all")
+
+
+def test_what_changed_since_the_vm_was_made_is_said_and_not_applied(
+    tiny_disk: Path, ssh_key: Path, base: Path
+) -> None:
+    registry = cloud(tiny_disk, ssh_key, "  - name: web\n    template: cloud\n")
+    vm = generate(registry, base)["web"]
+    vm.make("up")
+    domain_id = virsh("domid", "web")
+    generate(registry.replace("memory: 256", "memory: 320"), base)
+    changed = vm.make("up")
+    assert "make down up" in changed.stderr
+    assert "make down up" in (status := vm.make("status")).stdout + status.stderr
+    assert virsh("domid", "web") == domain_id
+    generate(registry.replace("host-of-", "name-of-"), base)
+    assert "seed" in vm.make("up").stderr
+    vm.make("down", "up", "V1ALPHA1_STOP_TIMEOUT_SECS=0")
+    assert vm.make("up").stderr == "web: is running\n"
+    vm.make("delete-all", "V1ALPHA1_STOP_TIMEOUT_SECS=0")

@@ -1,0 +1,126 @@
+"""A provisioner as its user has it, and libvirt as it looks from outside."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "lab"))
+
+from console import Console
+
+ROOT = Path(__file__).parent.parent.parent
+
+# The checkout, and with it vmp and its Python environment, is covered by an empty file system: a provisioner
+# must not notice. virt-install brings the Python of the system along.
+OUT_OF_REACH = ["unshare", "--mount", "--", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(ROOT)]
+
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/nonexistent",
+    "LANG": "C.UTF-8",
+    "TERM": "dumb",
+}
+
+
+def build_guest(name: str) -> Path:
+    """Return the image of a guest of tests/lab/guests, building it if it is not in the cache."""
+    found = subprocess.run([ROOT / "tests/lab/guests" / name], check=True, capture_output=True, text=True)
+    return Path(found.stdout.strip())
+
+
+def virsh(*arguments: str) -> str:
+    """Return what virsh prints."""
+    return subprocess.run(["virsh", "-q", *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def inventory() -> list[str]:
+    """Return all that libvirt has, and the directories of its pools, as comparable lines."""
+    lines = [f"domain {line}" for line in virsh("list", "--all", "--uuid", "--name").splitlines() if line.strip()]
+    active = set(map(str.strip, virsh("pool-list", "--name").splitlines()))
+    for pool in filter(None, map(str.strip, virsh("pool-list", "--all", "--name").splitlines())):
+        lines.append(f"pool {pool} {'active' if pool in active else 'inactive'}")
+    lines += [f"network {name}" for name in virsh("net-list", "--name").split()]
+    images = Path("/var/lib/libvirt/images")
+    lines += [f"file {path.relative_to(images)}" for path in sorted(images.rglob("*"))]
+    nvram = Path("/var/lib/libvirt/qemu")
+    lines += [f"file {path}" for path in sorted([*nvram.glob("nvram/*"), *nvram.glob("save/*"), *nvram.glob("snapshot/*/*")])]
+    return sorted(lines)
+
+
+def remove_all() -> None:
+    """Delete every domain, and every pool but `default`, and empty that."""
+    for uuid in virsh("list", "--all", "--uuid").split():
+        subprocess.run(["virsh", "-q", "destroy", uuid], check=False, capture_output=True)
+        flags = ["--nvram", "--tpm", "--managed-save", "--snapshots-metadata", "--checkpoints-metadata"]
+        subprocess.run(["virsh", "-q", "undefine", uuid, *flags], check=False, capture_output=True)
+    for pool in filter(None, map(str.strip, virsh("pool-list", "--all", "--name").splitlines())):
+        if pool != "default":
+            subprocess.run(["virsh", "-q", "pool-destroy", pool], check=False, capture_output=True)
+            subprocess.run(["virsh", "-q", "pool-undefine", pool], check=False, capture_output=True)
+    for path in Path("/var/lib/libvirt/images").iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    virsh("pool-refresh", "default")
+
+
+class Vm:
+    """The directory of one VM, used through make alone."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command that runs targets of this VM with vmp out of reach."""
+        return [*OUT_OF_REACH, "make", "--no-print-directory", "-C", str(self.directory), *arguments]
+
+    def make(
+        self, *arguments: str, check: bool = True, timeout: float = 300, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run targets, and expect them to go well unless told otherwise."""
+        done = subprocess.run(
+            self.command(*arguments),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            cwd="/",
+            env={**ENVIRONMENT, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+        )
+        if check:
+            assert done.returncode == 0, f"make {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done
+
+    def ssh(self, command: str, **options: float) -> str:
+        """Return what a command prints in the guest."""
+        return self.make("ssh", f"CMD={command}", **options).stdout
+
+    def console(self) -> Console:
+        """Return `make console` on a terminal of its own."""
+        return Console(self.command("console"), cwd=Path("/"), env={**ENVIRONMENT})
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Return the plain facts of vm.sh, as sh reads them."""
+        names = ["vm_name", "domain_name", "domain_uuid"]
+        script = ". ./vm.sh; " + "; ".join(f'printf "%s\\n" "${name}"' for name in names)
+        values = subprocess.run(["sh", "-c", script], cwd=self.directory, check=True, capture_output=True, text=True)
+        return dict(zip(names, values.stdout.splitlines(), strict=True))
+
+
+def generate(registry: str, base: Path) -> dict[str, Vm]:
+    """Compile a registry through the command line, and then throw the registry away."""
+    base.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "vmp", "gen", "--base-dir", str(base)],
+        input=registry,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    makefiles = [line.removeprefix("Generated ") for line in done.stderr.splitlines()]
+    return {Path(makefile).parent.name: Vm(Path(makefile).parent) for makefile in makefiles}
