@@ -32,7 +32,7 @@ demo: ## boot a VM to its console greeting in a private libvirt, and clean up
 	@tools/demo
 
 .PHONY: test
-test: setup check guests ## check, and run all tests, guests included, in a private libvirt
+test: setup check guests dist ## check, and run all tests, guests included, in a private libvirt
 	@state=$$(mktemp -d); trap 'rm -rf "$$state"' EXIT; \
 	VMP_IN_LAB=yes tests/lab/lab "$$state/lab" $(bin)/pytest --no-skips $(PYTEST_ARGS)
 
