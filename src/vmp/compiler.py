@@ -50,7 +50,7 @@ class Compiler:
             self._templates.inherit(template)
             self._check_references(template)
         for name, vm in self.vms.items():
-            if wrong := check_name(name):
+            if name and (wrong := check_name(name)):  # decoding has reported an empty one
                 self._report.error("bad-name", wrong[0], vm.entries["name"].value.span, help=wrong[1])
 
     def _check_references(self, template: Mapping) -> None:
@@ -72,8 +72,8 @@ class Compiler:
         return [name for name in self.vms if not wanted or name in wanted]
 
     def image_references(self) -> list[str]:
-        """Return the references that VMs use and the names of all images, for completion."""
-        used = [vm.get("image") for vm in self.vms.values()]
+        """Return the references that VMs and templates use and the names of all images, for completion."""
+        used = [entry.get("image") for entry in (*self.vms.values(), *self._templates.entries.values())]
         references = [node.text for node in used if isinstance(node, Scalar) and node.plain]
         return list(dict.fromkeys([*references, *self.images.entries]))
 
@@ -95,6 +95,8 @@ class Compiler:
         own = self.vms[name]
         merged = _as_mapping(settle(self._templates.inherit(own)))
         merged = Mapping({"name": own.entries["name"], **merged.entries}, own.span)
+        if not self._templates.is_complete(own):
+            return None  # what it lacks may be in a template that has been reported as missing
         own_variables = variables_of(merged)
 
         # a variable in nodeName can come from the VM, one in image from the VM and its node

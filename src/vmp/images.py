@@ -111,8 +111,6 @@ class Images:
         if not isinstance(checksum, Mapping):
             return
         value, algorithm = checksum.get("value"), checksum.get("algorithm")
-        if value is None and checksum.get("url") is None:
-            self._report.error("missing-key", "a checksum takes one of 'value' and 'url'", checksum.span)
         name = algorithm.text if isinstance(algorithm, Scalar) else "sha256"
         length = _HASH_LENGTHS.get(name)
         if length is None or not isinstance(value, Scalar) or not value.plain:

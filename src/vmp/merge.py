@@ -105,12 +105,19 @@ class Templates:
         self._report = report
         self._resolved: dict[str, Mapping | None] = {}
         self._chain: list[str] = []
+        self._incomplete: set[int] = set()
+
+    def is_complete(self, node: Mapping) -> bool:
+        """Tell whether all that a VM or template inherits was found. Known once it was asked to inherit."""
+        return id(node) not in self._incomplete
 
     def inherit(self, node: Mapping) -> Mapping:
         """Return a VM or template with all that it inherits, its own keys winning."""
         inherited: Mapping | None = None
         for reference in template_references(node):
             found = self._resolve(reference)
+            if found is None or not self.is_complete(self.entries[reference.text]):
+                self._incomplete.add(id(node))
             if found is not None:
                 inherited = found if inherited is None else _as_mapping(merge(inherited, found))
         own = Mapping({k: e for k, e in node.entries.items() if k not in OWN_KEYS}, node.span)

@@ -115,15 +115,17 @@ def _read(file: str, shown: str, report: Report) -> bytes | None:
 def _check_names(node: Node, report: Report) -> None:
     """Report names that one list of one file has twice; what the guest gets is not ours to judge."""
     if isinstance(node, Sequence):
-        seen: dict[str, Node] = {}
+        seen: dict[str, Mapping] = {}
         for item in node.items:
             name = element_name(item)
-            if name is not None and name in seen and isinstance(item, Mapping):
-                first = seen[name].span
+            if name is None or not isinstance(item, Mapping):
+                pass
+            elif name in seen:
+                first = seen[name].entries["name"].value.span
                 note = f"first at line {first.line}, column {first.column}"
                 span = item.entries["name"].value.span
                 report.error("duplicate-name", f"duplicate name {name!r}", span, note=note)
-            elif name is not None:
+            else:
                 seen[name] = item
             _check_names(item, report)
     elif isinstance(node, Mapping):

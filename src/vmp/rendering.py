@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 from vmp.diagnostics import Diagnostic, Report, Span
 
@@ -57,15 +58,22 @@ def _block(diagnostic: Diagnostic, report: Report, colour: bool) -> list[str]:
 def _snippet(span: Span, lines: list[str], margin: str, paint: _Painter) -> list[str]:
     line = lines[span.line - 1] if span.line <= len(lines) else ""
     bar = paint("|", _BLUE)
-    if _SECRET.search(line):
+    may_hold_secret, width = _judge_line(line)
+    if may_hold_secret:
         return [f"{margin} {bar}", f"{paint(str(span.line), _BLUE)} {bar} (not shown: it may hold a secret)"]
     end = span.end_column if span.end_line == span.line else len(line) + 1
     first = max(0, span.column - _WIDTH // 2) if span.column > _WIDTH else 0
     shown = _visible(line[first : first + _WIDTH])
     before = re.sub(r"[^\t]", " ", line[first : span.column - 1])
-    marked = "^" * max(1, min(end, len(line.rstrip()) + 1, first + _WIDTH) - span.column)
+    marked = "^" * max(1, min(end, width + 1, first + _WIDTH) - span.column)
     number = paint(str(span.line), _BLUE)
     return [f"{margin} {bar}", f"{number} {bar} {shown}", f"{margin} {bar} {before}{paint(marked, _RED)}"]
+
+
+@lru_cache(maxsize=16)
+def _judge_line(line: str) -> tuple[bool, int]:
+    """Tell whether a line may hold a secret, and its width: once for the many mistakes of one very long line."""
+    return _SECRET.search(line) is not None, len(line.rstrip())
 
 
 def _visible(text: str) -> str:

@@ -209,6 +209,9 @@ class Checksum:
     )
 
 
+CHECKSUM = Record(Checksum, exclusive=("value", "url"), any_of=("value", "url"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tag:
     """One family of versions of an image."""
@@ -223,7 +226,7 @@ class Tag:
     format: str = optional(FORMAT, "The image's format, once unpacked.", "qcow2")
     vars: dict[str, str] = optional(VARIABLES, "Variables of all VMs that use this tag.", {})
     archive: Archive | None = optional(Record(Archive), "Set where the download has to be unpacked.")
-    checksum: Checksum | None = optional(Record(Checksum, "value", "url"), "What the download is verified against.")
+    checksum: Checksum | None = optional(CHECKSUM, "What the download is verified against.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,6 +298,9 @@ class Volume:
     upload_file: UploadFile | None = optional(
         Record(UploadFile), "Fills it with a file. Exclusive with `backingVolume`."
     )
+
+
+VOLUME = Record(Volume, exclusive=("backingVolume", "uploadFile"), any_of=("capacity", "backingVolume", "uploadFile"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -430,9 +436,7 @@ class Libvirt:
 
     domain: Domain = required(Record(Domain), "The virtual machine itself.")
     pools: tuple[Pool, ...] = optional(ListOf(Record(Pool)), "Pools that this VM owns.", ())
-    volumes: tuple[Volume, ...] = optional(
-        ListOf(Record(Volume, "backingVolume", "uploadFile")), "Its volumes, made in this order.", ()
-    )
+    volumes: tuple[Volume, ...] = optional(ListOf(VOLUME), "Its volumes, made in this order.", ())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -141,7 +141,10 @@ class ListOf(Shape[tuple[T, ...]]):
             decoding.wrong_type(node, self.wanted, path)
             return ()
         if self.section:
-            return tuple([self.item.decode(item, (), decoding) for item in node.items])
+            for item in node.items:
+                if not isinstance(item, Mapping):
+                    decoding.wrong_type(item, self.item.wanted, (*path, "[]"))
+            return tuple([self.item.decode(item, (), decoding) for item in node.items if isinstance(item, Mapping)])
         # without index or name, which merging and expansion change: one mistake has one message
         return tuple([self.item.decode(item, (*path, "[]"), decoding) for item in node.items])
 
@@ -183,12 +186,15 @@ class MapOf(Shape[dict[str, T]]):
 class Record(Shape[T]):
     """A mapping with known keys, decoded into a frozen dataclass whose fields are made by :func:`required`.
 
-    Of the ``exclusive`` keys one at most may be given.
+    Of the ``exclusive`` keys one at most may be given, of the ``any_of`` keys one at least.
     """
 
-    def __init__(self, into: Callable[..., T], *exclusive: str) -> None:
+    def __init__(
+        self, into: Callable[..., T], *, exclusive: tuple[str, ...] = (), any_of: tuple[str, ...] = ()
+    ) -> None:
         self.into = into
         self.exclusive = exclusive
+        self.any_of = any_of
         self.wanted = "a mapping"
         self.name: str = into.__name__
         fields = dataclasses.fields(into)  # type: ignore[arg-type]
@@ -216,15 +222,16 @@ class Record(Shape[T]):
                 decoding.error("unknown-key", message, entry.key, nearest(name, self.keys))
             elif not is_null(entry.value):
                 values[key.attribute] = key.shape.decode(entry.value, (*path, name), decoding)
+        where = f"{show(path)}: " if path else ""
         given = [name for name in self.exclusive if node.get(name) is not None]
         if len(given) > 1:
-            where = f"{show(path)}: " if path else ""
             message = f"{where}{given[0]!r} and {given[1]!r} exclude each other"
             decoding.report.error("conflicting-keys", message, node.span_of(given[1]))
+        if self.any_of and not decoding.partial and not any(node.get(name) for name in self.any_of):
+            decoding.error("missing-key", f"{where}one of {', '.join(map(repr, self.any_of))} is required", node)
         for name in self.always if decoding.partial else self.keys:
             key = self.keys[name]
             if key.required and key.attribute not in values:
-                where = f"{show(path)}: " if path else ""
                 decoding.error("missing-key", f"{where}{name!r} is required", node)
                 values[key.attribute] = None
         return self.into(**values) if not decoding.partial else cast(T, None)

@@ -249,6 +249,8 @@ class _Composer:
                 frame.patch = value.text  # type: ignore[assignment]
             else:
                 self.report.error("bad-patch", "$patch is neither 'delete' nor 'replace'", value.span)
+        elif key.text.startswith("\0"):
+            pass  # no key at all, which has been reported
         elif (first := frame.entries.get(key.text)) is not None:
             self.report.error(
                 "duplicate-key",

@@ -47,7 +47,9 @@ def _check_knobs(configuration: Configuration, vm: Mapping, report: Report) -> N
             continue
         span = _span(vm, "vars", name)
         if name not in KNOBS:
-            report.error("unknown-variable", f"unknown knob {name!r}", span, help=nearest(name, KNOBS))
+            own = _at(vm, "vars")
+            place = own.span_of(name) if isinstance(own, Mapping) else span
+            report.error("unknown-variable", f"unknown knob {name!r}", place, help=nearest(name, KNOBS))
         elif KNOBS[name] and not (value.isascii() and value.isdigit() and len(value) < 9):
             report.error("bad-value", f"{name} is {value!r}, not a number of seconds", span)
 
@@ -89,9 +91,6 @@ def _check_volumes(configuration: Configuration, vm: Mapping, report: Report) ->
 
 
 def _check_content(volume: Volume, vm: Mapping, place: tuple[str | int, ...], report: Report) -> None:
-    if not volume.backing_volume and not volume.upload_file and not volume.capacity:
-        message = f"volume {volume.name!r} needs one of 'capacity', 'backingVolume' and 'uploadFile'"
-        report.error("missing-key", message, _span(vm, *place), help="a blank volume needs a capacity, such as 20G")
     if volume.backing_volume and volume.format not in ("qcow2", "qed"):
         message = f"a volume of format {volume.format!r} cannot have a backing volume"
         report.error("bad-value", message, _span(vm, *place, "backingVolume"), help="use format: qcow2")

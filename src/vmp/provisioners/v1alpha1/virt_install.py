@@ -15,6 +15,7 @@ from vmp.schema import Item, VmEntry
 
 _INSTALL_METHODS = ("cdrom", "import", "install", "location", "pxe", "reinstall", "unattended")
 _NOT_OPTIONS = ("autostart",)
+_SPECIAL = re.compile("""[,'\"\\\\]""")
 _SECRET = re.compile("passw|secret|token", re.IGNORECASE)
 
 
@@ -46,12 +47,17 @@ def _item(option: str, item: Item, configuration: Configuration) -> str:
     suboptions = dict(item.options or {})
     if option == "network" and not {"mac", "mac.address", "none"} & suboptions.keys():
         suboptions["mac"] = mac_address(configuration, item.name)
-    return ",".join([key if value is True else f"{key}={_doubled(str(value))}" for key, value in suboptions.items()])
+    return ",".join([key if value is True else f"{key}={_suboption(str(value))}" for key, value in suboptions.items()])
 
 
-def _doubled(value: str) -> str:
-    """Double the commas, which virt-install reads as one that separates nothing."""
-    return value.replace(",", ",,")
+def _suboption(value: str) -> str:
+    """Quote a value as virt-install splits it: by Python's shlex, with the comma for white space.
+
+    A doubled comma, as older manuals have it, is read as one by a few suboptions only, and breaks the others.
+    """
+    if not _SPECIAL.search(value):
+        return value
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def domain_uuid(configuration: Configuration) -> str:
