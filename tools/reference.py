@@ -80,8 +80,8 @@ def diagnostics_page() -> str:
         "# Diagnostics\n",
         NOTE,
         "Each mistake has a code that stays the same over releases. `vmp check` reports all of a registry at once; "
-        "`--format json` prints them as a list of objects with `code`, `message`, `file`, `line`, `column`, `end_line`, "
-        "`end_column`, `help` and `note`.\n",
+        "`--format json` prints them as a list of objects with `code`, `message`, `file`, `line`, `column`, "
+        "`end_line`, `end_column`, `help` and `note`.\n",
         "| code | meaning |\n|---|---|",
     ]
     lines += [f"| `{code}` | {meaning} |" for code, meaning in sorted(CODES.items())]

@@ -70,6 +70,10 @@ def show(path: Path) -> str:
     return ".".join(path).replace(".[", "[") or "the registry"
 
 
+def _within(path: Path) -> str:
+    return f"{show(path)}: " if path else ""
+
+
 class Shape(Generic[T]):
     """What a value may look like. ``wanted`` is what messages call it."""
 
@@ -204,6 +208,7 @@ class Record(Shape[T]):
             if (key := cast(Key, field.metadata["key"])) and key.attach(field.name)
         }
         self.always = [name for name, key in self.keys.items() if key.always]
+        self.required = [name for name, key in self.keys.items() if key.required]
 
     def decode(self, node: Node, path: Path, decoding: Decoding) -> T:
         if not isinstance(node, Mapping):
@@ -222,19 +227,23 @@ class Record(Shape[T]):
                 decoding.error("unknown-key", message, entry.key, nearest(name, self.keys))
             elif not is_null(entry.value):
                 values[key.attribute] = key.shape.decode(entry.value, (*path, name), decoding)
-        where = f"{show(path)}: " if path else ""
+        if self.exclusive or self.any_of:
+            self._check_together(node, path, decoding)
+        for name in self.always if decoding.partial else self.required:
+            attribute = self.keys[name].attribute
+            if attribute not in values:
+                decoding.error("missing-key", f"{_within(path)}{name!r} is required", node)
+                values[attribute] = None
+        return self.into(**values) if not decoding.partial else cast(T, None)
+
+    def _check_together(self, node: Mapping, path: Path, decoding: Decoding) -> None:
         given = [name for name in self.exclusive if node.get(name) is not None]
         if len(given) > 1:
-            message = f"{where}{given[0]!r} and {given[1]!r} exclude each other"
+            message = f"{_within(path)}{given[0]!r} and {given[1]!r} exclude each other"
             decoding.report.error("conflicting-keys", message, node.span_of(given[1]))
         if self.any_of and not decoding.partial and not any(node.get(name) for name in self.any_of):
-            decoding.error("missing-key", f"{where}one of {', '.join(map(repr, self.any_of))} is required", node)
-        for name in self.always if decoding.partial else self.keys:
-            key = self.keys[name]
-            if key.required and key.attribute not in values:
-                decoding.error("missing-key", f"{where}{name!r} is required", node)
-                values[key.attribute] = None
-        return self.into(**values) if not decoding.partial else cast(T, None)
+            wanted = ", ".join(map(repr, self.any_of))
+            decoding.error("missing-key", f"{_within(path)}one of {wanted} is required", node)
 
     def json_schema(self, definitions: dict[str, JsonSchema]) -> JsonSchema:
         if self.name not in definitions:

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import shutil
+import signal
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -86,7 +87,7 @@ class _Staged:
 
     def _add_changes(self, target: str, tree: Tree) -> None:
         for path, file in tree.items():
-            place = os.path.join(target, path)
+            place = f"{target}/{path}"
             if not _same(place, file):
                 if os.path.isdir(place):
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), place)
@@ -112,6 +113,14 @@ class _Staged:
             self._made.append(directory)
 
     def commit(self) -> None:
+        """Rename everything into place, without being interrupted half-way by Ctrl+C."""
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+        try:
+            self._rename()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+    def _rename(self) -> None:
         for staging, target in self._new_directories:
             os.rename(staging, target)
         for staging, target in self._new_files:
@@ -134,9 +143,9 @@ def _write(path: str, file: File) -> None:
     """Write a new file with its permissions from the first byte, whatever the umask."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, file.mode)
     try:
-        view = memoryview(file.content)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        written = os.write(descriptor, file.content)
+        while written < len(file.content):
+            written += os.write(descriptor, file.content[written:])
     finally:
         os.close(descriptor)
 

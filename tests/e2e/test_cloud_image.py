@@ -76,9 +76,7 @@ PASSWORD = """
 """
 
 
-def test_ssh_with_a_password_needs_no_terminal_and_shows_it_nowhere(
-    tiny_disk: Path, ssh_key: Path, base: Path
-) -> None:
+def test_ssh_with_a_password_needs_no_terminal_and_shows_it_nowhere(tiny_disk: Path, ssh_key: Path, base: Path) -> None:
     vm = generate(cloud(tiny_disk, ssh_key, PASSWORD), base)["web"]
     file = vm.directory / "ssh-password"
     assert stat.S_IMODE(os.stat(file).st_mode) == 0o600
@@ -135,9 +133,7 @@ def test_vms_with_odd_names_go_through_their_whole_life(tiny_disk: Path, ssh_key
     next(iter(vms.values())).make("delete-all")
 
 
-def test_what_changed_since_the_vm_was_made_is_said_and_not_applied(
-    tiny_disk: Path, ssh_key: Path, base: Path
-) -> None:
+def test_what_changed_since_the_vm_was_made_is_said_and_not_applied(tiny_disk: Path, ssh_key: Path, base: Path) -> None:
     registry = cloud(tiny_disk, ssh_key, "  - name: web\n    template: cloud\n")
     vm = generate(registry, base)["web"]
     vm.make("up")

@@ -91,9 +91,7 @@ def test_a_used_network_that_is_inactive_stops_up_before_anything_is_made(tiny_i
 def test_a_domain_of_the_same_name_that_is_not_ours_is_left_alone(tiny_iso: Path, base: Path) -> None:
     vm = generate(live(tiny_iso), base)["vm1"]
     foreign = base / "foreign.xml"
-    foreign.write_text(
-        "<domain type='qemu'><name>vm1</name><memory>65536</memory><os><type>hvm</type></os></domain>"
-    )
+    foreign.write_text("<domain type='qemu'><name>vm1</name><memory>65536</memory><os><type>hvm</type></os></domain>")
     virsh("define", str(foreign))
     try:
         before = inventory()

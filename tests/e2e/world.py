@@ -42,13 +42,15 @@ def inventory() -> list[str]:
     """Return all that libvirt has, and the directories of its pools, as comparable lines."""
     lines = [f"domain {line}" for line in virsh("list", "--all", "--uuid", "--name").splitlines() if line.strip()]
     active = set(map(str.strip, virsh("pool-list", "--name").splitlines()))
-    for pool in filter(None, map(str.strip, virsh("pool-list", "--all", "--name").splitlines())):
-        lines.append(f"pool {pool} {'active' if pool in active else 'inactive'}")
+    pools = filter(None, map(str.strip, virsh("pool-list", "--all", "--name").splitlines()))
+    lines += [f"pool {pool} {'active' if pool in active else 'inactive'}" for pool in pools]
     lines += [f"network {name}" for name in virsh("net-list", "--name").split()]
     images = Path("/var/lib/libvirt/images")
     lines += [f"file {path.relative_to(images)}" for path in sorted(images.rglob("*"))]
     nvram = Path("/var/lib/libvirt/qemu")
-    lines += [f"file {path}" for path in sorted([*nvram.glob("nvram/*"), *nvram.glob("save/*"), *nvram.glob("snapshot/*/*")])]
+    lines += [
+        f"file {path}" for path in sorted([*nvram.glob("nvram/*"), *nvram.glob("save/*"), *nvram.glob("snapshot/*/*")])
+    ]
     return sorted(lines)
 
 

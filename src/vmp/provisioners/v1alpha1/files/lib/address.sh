@@ -25,7 +25,6 @@ ask_address() {
 		mark "address-$source"
 		queue domifaddr "--domain=$domain_uuid" "--source=$source" --full
 	done
-	address_errors=''
 	run_batch || {
 		[ "$ended" ] || {
 			address_reasons=$failure
@@ -33,15 +32,15 @@ ask_address() {
 		}
 	}
 	case $domain_state in
-	'')
-		address_reasons='the domain does not exist'
-		return 1
-		;;
-	running | idle | blocked | paused) ;;
-	*)
-		address_reasons="the domain is $domain_state"
-		return 1
-		;;
+		'')
+			address_reasons='the domain does not exist'
+			return 1
+			;;
+		running | idle | blocked | paused) ;;
+		*)
+			address_reasons="the domain is $domain_state"
+			return 1
+			;;
 	esac
 	address=$(printf '%s' "$address_answer" | awk '
 		function usable(ip) {
@@ -65,14 +64,16 @@ ask_address() {
 		}')
 	[ -z "$address" ] || return 0
 	address_macs=$(printf '%s' "$address_answer" | sed -n 's/^address-macs .* \([0-9a-f:]\{17\}\) *$/\1/p')
-	if [ -z "$address_macs" ]; then
-		address_reasons='the domain has no network interface'
-	else
-		address_reasons='lease: no DHCP lease of libvirt for its MAC address'
-		case $address_answer in
-		*"${nl}address-lease "* | 'address-lease '*) address_reasons='lease: no usable address' ;;
-		esac
-		address_reasons="$address_reasons${nl}agent: ${address_agent_error:-no usable address}${nl}arp: no entry of the node for its MAC address"
-	fi
+	address_reasons='the domain has no network interface'
+	[ -z "$address_macs" ] ||
+		address_reasons="$(address_reason lease)$nl$(address_reason agent)$nl$(address_reason arp)"
 	return 1
+}
+
+# address_reason SOURCE: why it gave no address
+address_reason() {
+	printf '%s' "$address_answer" | awk -v source="$1" '
+		$1 == "address-" source && $2 == "error" { error = substr($0, length($1) + 8) }
+		$1 == "address-" source && $2 != "error" { seen = seen " " $NF }
+		END { print source ": " (error != "" ? error : seen != "" ? "no usable address among" seen : "nothing known of its MAC address") }'
 }

@@ -38,27 +38,27 @@ print_word() {
 # The deletion policy is no part of a domain.
 print_facts() {
 	case $1 in
-	pool) print_word "$3" "$4" ;;
-	*)
-		shift 2
-		print_word "$1" "$2" "$3"
-		shift 4
-		print_word "$@"
-		;;
+		pool) print_word "$3" "$4" ;;
+		*)
+			shift 2
+			print_word "$1" "$2" "$3"
+			shift 4
+			print_word "$@"
+			;;
 	esac
 }
 
 # tell_stale: says when the domain was made from something else than what is described now
 tell_stale() {
+	stale=''
 	[ "$domain_state" ] || return 0
 	definition
-	stale=''
 	case $domain_mark in
-	'') stale='the domain carries no mark of this provisioner: its definition may be another one' ;;
-	*" definition=\"$definition\" seed=\"$seed\""*) return 0 ;;
-	*" definition=\"$definition\""*) stale='the cloud-init seed has changed since the domain was made' ;;
-	*" seed=\"$seed\""*) stale='the definition has changed since the domain was made' ;;
-	*) stale='the definition and the cloud-init seed have changed since the domain was made' ;;
+		'') stale='the domain carries no mark of this provisioner: its definition may be another one' ;;
+		*" definition=\"$definition\" seed=\"$seed\""*) return 0 ;;
+		*" definition=\"$definition\""*) stale='the cloud-init seed has changed since the domain was made' ;;
+		*" seed=\"$seed\""*) stale='the definition has changed since the domain was made' ;;
+		*) stale='the definition and the cloud-init seed have changed since the domain was made' ;;
 	esac
 	say "$stale; 'make down up' makes it anew"
 }
@@ -77,24 +77,39 @@ define_domain() {
 write_domain() {
 	domain_xml=$(virt-install --connect "$libvirt_uri" "$@" --print-xml 1 --dry-run </dev/null 2>domain.xml.tmp) ||
 		die "virt-install refused the definition: $(cat domain.xml.tmp)"
+	unescape_twice "$@"
 	definition
 	domain_provisioner="<vmp:provisioner xmlns:vmp=\"urn:vmp:v1alpha1\" definition=\"$definition\" seed=\"$seed\"/>"
 	case $domain_xml in
-	*'<metadata>'*)
-		printf '%s<metadata>\n    %s%s\n' "${domain_xml%%<metadata>*}" "$domain_provisioner" "${domain_xml#*<metadata>}"
-		;;
-	*'</name>'*)
-		printf '%s</name>\n  <metadata>%s</metadata>%s\n' "${domain_xml%%</name>*}" "$domain_provisioner" "${domain_xml#*</name>}"
-		;;
-	*) die "virt-install gave no domain: $domain_xml" ;;
+		*'<metadata>'*)
+			printf '%s<metadata>\n    %s%s\n' "${domain_xml%%<metadata>*}" "$domain_provisioner" "${domain_xml#*<metadata>}"
+			;;
+		*'</name>'*)
+			printf '%s</name>\n  <metadata>%s</metadata>%s\n' "${domain_xml%%</name>*}" "$domain_provisioner" "${domain_xml#*</name>}"
+			;;
+		*) die "virt-install gave no domain: $domain_xml" ;;
 	esac >domain.xml.tmp
+}
+
+# virt-install (4.1) escapes attributes twice. What looks so in its answer is, unless an option is itself written so,
+# brought back by one level.
+unescape_twice() {
+	case $* in
+		*'&amp;'* | *'&lt;'* | *'&gt;'* | *'&quot;'* | *'&apos;'*) return ;;
+	esac
+	case $domain_xml in
+		*'&amp;amp;'* | *'&amp;lt;'* | *'&amp;gt;'* | *'&amp;quot;'* | *'&amp;apos;'*)
+			domain_xml=$(printf '%s\n' "$domain_xml" | sed -e 's/&amp;\(amp;\)/\&\1/g' -e 's/&amp;\([lg]t;\)/\&\1/g' \
+				-e 's/&amp;\(quot;\)/\&\1/g' -e 's/&amp;\(apos;\)/\&\1/g')
+			;;
+	esac
 }
 
 create_domain() {
 	[ -z "$domain_state" ] || return 0
 	define_domain
 	run_batch || die "could not create domain $domain_name" "$failure"
-	domain_state='shut off'
+	domain_state='shut off' domain_mark=$domain_provisioner
 }
 
 create_and_start_domain() {
@@ -110,34 +125,34 @@ create_and_start_domain() {
 
 start_domain() {
 	case $domain_state in
-	'') die "there is no domain $domain_name" "'make create' makes it, 'make up' makes and starts it" ;;
-	'in shutdown')
-		say 'the domain is shutting down: waiting before it is started again'
-		wait_off "$V1ALPHA1_STOP_TIMEOUT_SECS" ''
-		[ "$domain_state" = 'shut off' ] || die "the domain is still shutting down after $V1ALPHA1_STOP_TIMEOUT_SECS seconds" \
-			"'make kill start' pulls the plug and starts it again"
-		;;
+		'') die "there is no domain $domain_name" "'make create' makes it, 'make up' makes and starts it" ;;
+		'in shutdown')
+			say 'the domain is shutting down: waiting before it is started again'
+			wait_off "$V1ALPHA1_STOP_TIMEOUT_SECS" ''
+			[ "$domain_state" = 'shut off' ] || die "the domain is still shutting down after $V1ALPHA1_STOP_TIMEOUT_SECS seconds" \
+				"'make kill start' pulls the plug and starts it again"
+			;;
 	esac
 	case $domain_state in
-	running | idle | blocked) return ;;
-	paused)
-		queue resume "--domain=$domain_uuid"
-		queue_done "resumed domain $domain_name"
-		;;
-	pmsuspended)
-		queue dompmwakeup "--domain=$domain_uuid"
-		queue_done "woke domain $domain_name up"
-		;;
-	crashed)
-		queue destroy "--domain=$domain_uuid"
-		mark next
-		;;
+		running | idle | blocked) return ;;
+		paused)
+			queue resume "--domain=$domain_uuid"
+			queue_done "resumed domain $domain_name"
+			;;
+		pmsuspended)
+			queue dompmwakeup "--domain=$domain_uuid"
+			queue_done "woke domain $domain_name up"
+			;;
+		crashed)
+			queue destroy "--domain=$domain_uuid"
+			mark next
+			;;
 	esac
 	case $domain_state in
-	crashed | 'shut off' | 'no state' | dying)
-		queue start "--domain=$domain_uuid"
-		queue_done "started domain $domain_name"
-		;;
+		crashed | 'shut off' | 'no state' | dying)
+			queue start "--domain=$domain_uuid"
+			queue_done "started domain $domain_name"
+			;;
 	esac
 	start_queued
 }
@@ -161,11 +176,11 @@ look_state() {
 # stop_domain: asks the guest, then pulls the plug
 stop_domain() {
 	case $domain_state in
-	'' | 'shut off') return ;;
-	crashed)
-		kill_domain
-		return
-		;;
+		'' | 'shut off') return ;;
+		crashed)
+			kill_domain
+			return
+			;;
 	esac
 	if [ "$V1ALPHA1_STOP_TIMEOUT_SECS" -eq 0 ]; then
 		kill_domain
@@ -173,16 +188,16 @@ stop_domain() {
 	fi
 	say 'asking the guest to shut down'
 	case $domain_state in
-	paused) queue resume "--domain=$domain_uuid" ;;
-	pmsuspended) queue dompmwakeup "--domain=$domain_uuid" ;;
+		paused) queue resume "--domain=$domain_uuid" ;;
+		pmsuspended) queue dompmwakeup "--domain=$domain_uuid" ;;
 	esac
 	wait_off "$V1ALPHA1_STOP_TIMEOUT_SECS" shutdown
 	case $domain_state in
-	'' | 'shut off') say "the guest shut down after $waited seconds" ;;
-	*)
-		say "the guest did not shut down within $waited seconds: pulling the plug"
-		kill_domain
-		;;
+		'' | 'shut off') say "the guest shut down after $waited seconds" ;;
+		*)
+			say "the guest did not shut down within $waited seconds: pulling the plug"
+			kill_domain
+			;;
 	esac
 }
 
@@ -198,7 +213,7 @@ wait_off() {
 		run_batch || :
 		[ "$ended" ] || die 'libvirt did not answer as it should' "$failure"
 		case $domain_state in
-		'' | 'shut off' | crashed) return ;;
+			'' | 'shut off' | crashed) return ;;
 		esac
 		[ "$waited" -lt "$1" ] || return 0
 		sleep 1
@@ -208,7 +223,7 @@ wait_off() {
 
 kill_domain() {
 	case $domain_state in
-	'' | 'shut off') return ;;
+		'' | 'shut off') return ;;
 	esac
 	queue destroy "--domain=$domain_uuid"
 	queue_done "stopped domain $domain_name (the plug was pulled)"
@@ -216,8 +231,8 @@ kill_domain() {
 		kill_failure=$failure
 		look_state
 		case $domain_state in
-		'' | 'shut off') ;;
-		*) die "could not stop domain $domain_name" "$kill_failure" ;;
+			'' | 'shut off') ;;
+			*) die "could not stop domain $domain_name" "$kill_failure" ;;
 		esac
 	}
 	domain_state='shut off'
@@ -236,7 +251,7 @@ delete_domain() {
 	set -- "--domain=$domain_uuid"
 	for flag in --managed-save --snapshots-metadata --checkpoints-metadata --nvram --tpm; do
 		case $undefine_flags in
-		*"[$flag]"*) set -- "$@" "$flag" ;;
+			*"[$flag]"*) set -- "$@" "$flag" ;;
 		esac
 	done
 	queue undefine "$@"

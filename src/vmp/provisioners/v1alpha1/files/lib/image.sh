@@ -3,8 +3,8 @@
 # local_file PATH: so that no command takes it for an option, in $local_file
 local_file() {
 	case $1 in
-	/* | ./*) local_file=$1 ;;
-	*) local_file=./$1 ;;
+		/* | ./*) local_file=$1 ;;
+		*) local_file=./$1 ;;
 	esac
 }
 
@@ -14,29 +14,31 @@ need_for_image() {
 	[ ! -s "$local_file" ] || return 0
 	need 'download the image' curl
 	case $image_checksum_algorithm in
-	'') ;;
-	md5) need 'check the image' md5sum openssl ;;
-	*) need 'check the image' "${image_checksum_algorithm}sum" shasum openssl ;;
+		'') ;;
+		md5) need 'check the image' md5sum openssl ;;
+		*) need 'check the image' "${image_checksum_algorithm}sum" shasum openssl ;;
 	esac
 	case $image_archive_type in
-	7z) need 'unpack the image' 7zz 7z 7za 7zr ;;
-	xz) need 'unpack the image' xz ;;
-	gz) need 'unpack the image' gzip ;;
-	bz2) need 'unpack the image' bzip2 ;;
-	zst) need 'unpack the image' zstd ;;
+		7z) need 'unpack the image' 7zz 7z 7za 7zr ;;
+		xz) need 'unpack the image' xz ;;
+		gz) need 'unpack the image' gzip ;;
+		bz2) need 'unpack the image' bzip2 ;;
+		zst) need 'unpack the image' zstd ;;
 	esac
 }
 
 build_image() {
 	[ "$image_path" ] || return 0
 	local_file "$image_path"
-	image=$local_file part=$local_file.part
+	image=$local_file
+	part=$(printf '%s' "$image_url" | cksum) # what came from another URL is not gone on with
+	part=$image.${part%% *}.part
 	[ ! -s "$image" ] || return 0
 	mkdir -p "${image%/*}" || die "cannot make the directory of $image_path"
 	lock 8 "$image.lock" "downloads $image_path"
 	[ ! -s "$image" ] || return 0
 	fetch_checksum
-	if [ -s "$part" ]; then
+	if [ -s "$part" ] && ! { [ "$image_sum" ] && checksum_fits; }; then
 		say "going on with the download of $image_url"
 		if ! download || ! checksum_fits; then
 			rm -f "$part"
@@ -58,23 +60,26 @@ build_image() {
 # download: into $part, going on where it ends. False, with $image_problem, when that is hopeless.
 download() {
 	for attempt in 1 2 3 4; do
-		if [ -t 2 ]; then set -- --progress-bar; else set -- --silent; fi
-		code=0
-		curl "$@" --show-error --fail --location --globoff --retry 3 --connect-timeout 30 --speed-limit 1 --speed-time 60 \
-			--continue-at - --output "$part" --url "$image_url" 2>"$part.tmp" || code=$?
-		image_problem=$(cat "$part.tmp") && rm -f "$part.tmp"
-		image_problem="curl: exit code $code: ${image_problem:-no message}"
+		code=0 image_problem=''
+		set -- curl --show-error --fail --location --globoff --retry 3 --connect-timeout 30 --speed-limit 1 \
+			--speed-time 60 --continue-at - --output "$part" --url "$image_url"
+		if [ -t 2 ]; then
+			"$@" --progress-bar || code=$?
+		else
+			image_problem=$("$@" --silent 2>&1) || code=$?
+		fi
+		image_problem="${image_problem:-curl failed} (exit code $code of curl)"
 		case $code in
-		0)
-			[ -s "$part" ] || {
-				image_problem='the server sent an empty file'
-				return 1
-			}
-			return 0
-			;;
-		18 | 28 | 52 | 55 | 56 | 92) sleep "$attempt" ;; # cut off: the part stays, and is gone on with
-		22 | 33 | 36) return 1 ;;
-		*) die "could not download $image_url" "$image_problem" ;;
+			0)
+				[ -s "$part" ] || {
+					image_problem='the server sent an empty file'
+					return 1
+				}
+				return 0
+				;;
+			18 | 28 | 52 | 55 | 56 | 92) sleep "$attempt" ;; # cut off: the part stays, and is gone on with
+			22 | 33 | 36) return 1 ;;
+			*) die "could not download $image_url" "$image_problem" ;;
 		esac
 	done
 	die "could not download $image_url" "$image_problem" 'what came is kept; the next run goes on from there'
@@ -129,13 +134,14 @@ checksum_fits() {
 
 unpack() {
 	rm -f "$image.tmp"
+	[ "$image_archive_type" != 7z ] || look_into_7z
 	case $image_archive_type in
-	'') mv -f "$part" "$image" && return ;;
-	7z) unpack_7z >"$image.tmp" ;;
-	xz) xz -dc <"$part" >"$image.tmp" ;;
-	gz) gzip -dc <"$part" >"$image.tmp" ;;
-	bz2) bzip2 -dc <"$part" >"$image.tmp" ;;
-	zst) zstd -q -dc <"$part" >"$image.tmp" ;;
+		'') mv -f "$part" "$image" && return ;;
+		7z) "$found" e -so -spd "$part" "$member" >"$image.tmp" ;;
+		xz) xz -dc <"$part" >"$image.tmp" ;;
+		gz) gzip -dc <"$part" >"$image.tmp" ;;
+		bz2) bzip2 -dc <"$part" >"$image.tmp" ;;
+		zst) zstd -q -dc <"$part" >"$image.tmp" ;;
 	esac || {
 		rm -f "$image.tmp" "$part"
 		die "could not unpack $image_url" "the file is no whole $image_archive_type archive, or the disk is full"
@@ -147,23 +153,19 @@ unpack() {
 	mv -f "$image.tmp" "$image" && rm -f "$part"
 }
 
-unpack_7z() {
+# look_into_7z: which member it is to be, in $member
+look_into_7z() {
 	have 7zz 7z 7za 7zr
 	members=$("$found" l -ba -slt "$part" | awk '
 		/^Path = / { path = substr($0, 8) }
 		/^Folder = \+/ { path = "" }
 		/^Attributes = D/ { path = "" }
 		/^$/ && path != "" { print path; path = "" }
-		END { if (path != "") print path }') || return
-	case $members in
-	*"$nl"*) [ "$image_archive_path" ] || {
-		say "the archive holds more than one file; say which one (archive.path): $members"
-		return 1
-	} ;;
+		END { if (path != "") print path }')
+	member=${image_archive_path:-$members}
+	case $member in
+		*"$nl"*) die "the archive $image_url holds more than one file; say which one (archive.path)" "$members" ;;
 	esac
-	[ -z "$image_archive_path" ] || has_line "$members" "$image_archive_path" || {
-		say "the archive holds no '$image_archive_path', but: $members"
-		return 1
-	}
-	"$found" e -so -spd "$part" "${image_archive_path:-$members}"
+	[ -z "$members" ] || has_line "$members" "$member" ||
+		die "the archive $image_url holds no '$member', but" "$members"
 }

@@ -3,7 +3,8 @@
 # which answer, and which error, belongs to which command. Marks start with /@/: no name in libvirt holds a slash.
 
 batch=''   # the queue, as virsh's parser reads it (quotes as in sh)
-failure='' # what went wrong in the last run_batch
+failure='' # what went wrong first in the last run_batch
+xml_count=0
 
 # quote TEXT: for virsh's parser, in $quoted
 quote() {
@@ -11,11 +12,11 @@ quote() {
 	quote_rest=$1
 	while :; do
 		case $quote_rest in
-		*\'*)
-			quoted="$quoted${quote_rest%%\'*}'\\''"
-			quote_rest=${quote_rest#*\'}
-			;;
-		*) break ;;
+			*\'*)
+				quoted="$quoted${quote_rest%%\'*}'\\''"
+				quote_rest=${quote_rest#*\'}
+				;;
+			*) break ;;
 		esac
 	done
 	quoted="'$quoted$quote_rest'"
@@ -28,6 +29,37 @@ queue() {
 		batch="$batch$quoted "
 	done
 	batch="$batch; "
+}
+
+# queue_xml XML COMMAND [--OPTION=VALUE…]: a command that reads the XML from a file. (virsh's own pool-define-as and
+# vol-create-as put names into XML without escaping them.)
+queue_xml() {
+	xml_count=$((xml_count + 1))
+	printf '%s\n' "$1" >"create-$xml_count.tmp" || die 'cannot write into the directory of this VM'
+	shift
+	queue "$@" "--file=create-$xml_count.tmp"
+}
+
+# escape TEXT: for XML, in $escaped
+escape() {
+	escaped='' escape_rest=$1
+	while :; do
+		case $escape_rest in
+			*[\&\<\>\"\']*) ;;
+			*) break ;;
+		esac
+		escape_head=${escape_rest%%[\&\<\>\"\']*}
+		escape_rest=${escape_rest#"$escape_head"}
+		case $escape_rest in
+			\&*) escaped="$escaped$escape_head&amp;" ;;
+			\<*) escaped="$escaped$escape_head&lt;" ;;
+			\>*) escaped="$escaped$escape_head&gt;" ;;
+			\"*) escaped="$escaped$escape_head&quot;" ;;
+			*) escaped="$escaped$escape_head&apos;" ;;
+		esac
+		escape_rest=${escape_rest#?}
+	done
+	escaped=$escaped$escape_rest
 }
 
 mark() {
@@ -78,13 +110,15 @@ look_volume() {
 
 # run_batch: one connection. What `look` asked is then in domains, pools, active_pools, networks, active_networks,
 # domain_state ('' = not defined), domain_mark, and one record per pool and volume in pool_facts and volume_facts.
-# False when a command failed, with libvirt's words in $failure.
+# False when a command failed, with libvirt's words for the first failure in $failure.
 run_batch() {
 	mark end
 	answer=$(virsh -q "$batch" 2>&1 | sed \
 		-e '/<source /b' -e '/<path>/b' -e '/backingStore>/b' -e '/<provisioner /b' -e '/<kernel>/b' -e '/<initrd>/b' \
 		-e '/^ *<[/a-z]/d') || :
 	batch=''
+	[ "$xml_count" -eq 0 ] || rm -f create-*.tmp
+	xml_count=0
 	read_answer
 }
 
@@ -92,118 +126,122 @@ read_answer() {
 	failure='' errors='' section='' ended=''
 	while IFS= read -r line; do
 		case $line in
-		/@/*) read_mark "${line#/@/}" ;;
-		error:\ *) read_error "${line#error: }" ;;
-		'') ;;
-		*) read_line ;;
+			/@/*) read_mark "${line#/@/}" ;;
+			error:\ *) read_error "${line#error: }" ;;
+			'') ;;
+			*) read_line ;;
 		esac
 	done <<-EOF_ANSWER
 		$answer
 	EOF_ANSWER
-	[ "$ended" ] || failure="$failure${failure:+$nl}${errors:-the connection to $libvirt_uri was lost}"
+	[ "$ended" ] || failure=${errors:-the connection to $libvirt_uri was lost}
 	[ -z "$failure" ]
 }
 
 read_mark() {
 	case $section in
-	'kept '*)
-		case $errors in
-		'' | *'No such file'*) ;;
-		*) say "$section: $errors" ;;
-		esac
-		errors=''
-		;;
+		'kept '*)
+			case $errors in
+				'' | *'No such file'*) ;;
+				*) say "$section: $errors" ;;
+			esac
+			errors=''
+			;;
 	esac
-	if [ "$errors" ]; then
-		failure="$failure${failure:+$nl}$errors"
+	if [ "$errors" ] && ! expected_errors; then
+		failure=${failure:-$errors} # those that follow mostly follow from it
 	else
 		case $1 in
-		done\ *) say "${1#done }" ;;
-		made\ *) partial="$partial${1#made } " ;;
-		filled\ *) note_filled "${1#filled }" ;;
+			done\ *) say "${1#done }" ;;
+			made\ *) partial="$partial${1#made } " ;;
+			filled\ *) note_filled "${1#filled }" ;;
 		esac
 	fi
 	errors=''
 	case $section in
-	pool-facts) pool_facts=$pool_facts$target$nl ;;
+		pool-facts) pool_facts=$pool_facts$target$nl ;;
 	esac
 	case $1 in
-	volume | looked)
-		[ -z "$volume_seen" ] ||
-			volume_facts="$volume_facts$physical$nl$capacity$nl$path$nl$base_capacity$nl$base_path$nl"
-		;;
+		volume | looked)
+			[ -z "$volume_seen" ] ||
+				volume_facts="$volume_facts$physical$nl$capacity$nl$path$nl$base_capacity$nl$base_path$nl"
+			;;
 	esac
 	section=$1
 	case $1 in
-	look-volumes) volume_facts='' volume_seen='' ;;
-	look)
-		domains='' pools='' active_pools='' networks='' active_networks='' domain_state='' domain_mark=''
-		pool_facts='' volume_facts='' volume_seen=''
-		;;
-	pool-facts) target='' ;;
-	volume) volume_seen=yes physical='' capacity='' path='' base_capacity='' base_path='' ;;
-	end) ended=yes ;;
+		look-volumes) volume_facts='' volume_seen='' ;;
+		look)
+			domains='' pools='' active_pools='' networks='' active_networks='' domain_state='' domain_mark=''
+			pool_facts='' volume_facts='' volume_seen=''
+			;;
+		pool-facts) target='' ;;
+		volume) volume_seen=yes physical='' capacity='' path='' base_capacity='' base_path='' ;;
+		end) ended=yes ;;
 	esac
 }
 
-# An error is expected only where a question was asked about something that need not be there.
 read_error() {
 	case $section in
-	'users start') return ;;
-	undefine)
-		undefine_failure="$undefine_failure${undefine_failure:+: }$1"
-		return
-		;;
-	state | mark | pool-facts | volume | base | users* | address*)
-		case $1 in
-		'failed to get '* | *'not found'* | *' with matching '* | *'is not active'* | *'No such file'* | *'cannot stat'*) return ;;
-		esac
-		;;
+		'users start') ;; # a pool that cannot be started holds nothing
+		undefine) undefine_failure="$undefine_failure${undefine_failure:+: }$1" ;;
+		address*) address_answer="$address_answer$section error $1$nl" ;;
+		*) errors="$errors${errors:+: }$1" ;;
 	esac
-	errors="$errors${errors:+: }$1"
+}
+
+# expected_errors: where a question was asked about something that need not be there
+expected_errors() {
+	case $section in
+		state | mark | pool-facts | volume | base | users* | status) ;;
+		*) return 1 ;;
+	esac
+	case $errors in
+		*'not found'* | *' with matching '* | *"failed to get domain '"* | *'is not active'* | *'No such file'* | *'cannot stat'*) ;;
+		*) return 1 ;;
+	esac
 }
 
 read_line() {
 	case $section in
-	domains) domains=$domains$line$nl ;;
-	pools | active-pools | networks | active-networks)
-		line=${line%"${line##*[! ]}"}
-		case $section in
-		pools) pools=$pools$line$nl ;;
-		active-pools) active_pools=$active_pools$line$nl ;;
-		networks) networks=$networks$line$nl ;;
-		*) active_networks=$active_networks$line$nl ;;
-		esac
-		;;
-	state) domain_state=$line ;;
-	mark) domain_mark=$domain_mark$line ;;
-	pool-facts)
-		case $line in
-		*'<path>'*)
-			unescape "$line" '<path>' '</path>'
-			target=$unescaped
+		domains) domains=$domains$line$nl ;;
+		pools | active-pools | networks | active-networks)
+			line=${line%"${line##*[! ]}"}
+			case $section in
+				pools) pools=$pools$line$nl ;;
+				active-pools) active_pools=$active_pools$line$nl ;;
+				networks) networks=$networks$line$nl ;;
+				*) active_networks=$active_networks$line$nl ;;
+			esac
 			;;
-		esac
-		;;
-	volume)
-		case $line in
-		Capacity:*) digits "$line" && capacity=$digits ;;
-		Physical:*) digits "$line" && physical=$digits ;;
-		Name:* | Type:* | Allocation:*) ;;
-		*) path=$line ;;
-		esac
-		;;
-	base)
-		case $line in
-		Capacity:*) digits "$line" && base_capacity=$digits ;;
-		Name:* | Type:* | Physical:* | Allocation:*) ;;
-		*) base_path=$line ;;
-		esac
-		;;
-	users*) read_user ;;
-	address*) address_answer=$address_answer$section\ $line$nl ;;
-	status) status_answer=$status_answer$line$nl ;;
-	*) [ -z "$errors" ] || errors="$errors$nl  $line" ;; # the rest of an error
+		state) domain_state=$line ;;
+		mark) domain_mark=$domain_mark$line ;;
+		pool-facts)
+			case $line in
+				*'<path>'*)
+					unescape "$line" '<path>' '</path>'
+					target=$unescaped
+					;;
+			esac
+			;;
+		volume)
+			case $line in
+				Capacity:*) digits "$line" && capacity=$digits ;;
+				Physical:*) digits "$line" && physical=$digits ;;
+				Name:* | Type:* | Allocation:*) ;;
+				*) path=$line ;;
+			esac
+			;;
+		base)
+			case $line in
+				Capacity:*) digits "$line" && base_capacity=$digits ;;
+				Name:* | Type:* | Physical:* | Allocation:*) ;;
+				*) base_path=$line ;;
+			esac
+			;;
+		users*) read_user ;;
+		address*) address_answer=$address_answer$section\ $line$nl ;;
+		status) status_answer=$status_answer$line$nl ;;
+		*) [ -z "$errors" ] || errors="$errors$nl  $line" ;; # the rest of an error
 	esac
 }
 
@@ -220,18 +258,18 @@ unescape() {
 	unescaped=''
 	while :; do
 		case $unescape_rest in
-		*'&'*) ;;
-		*) break ;;
+			*'&'*) ;;
+			*) break ;;
 		esac
 		unescaped=$unescaped${unescape_rest%%&*}
 		unescape_rest=${unescape_rest#*&}
 		case ${unescape_rest%%;*} in
-		amp) unescaped="$unescaped&" ;;
-		lt) unescaped="$unescaped<" ;;
-		gt) unescaped="$unescaped>" ;;
-		quot) unescaped="$unescaped\"" ;;
-		apos | '#39') unescaped="$unescaped'" ;;
-		*) unescaped="$unescaped&${unescape_rest%%;*};" ;;
+			amp) unescaped="$unescaped&" ;;
+			lt) unescaped="$unescaped<" ;;
+			gt) unescaped="$unescaped>" ;;
+			quot) unescaped="$unescaped\"" ;;
+			apos | '#39') unescaped="$unescaped'" ;;
+			*) unescaped="$unescaped&${unescape_rest%%;*};" ;;
 		esac
 		unescape_rest=${unescape_rest#*;}
 	done

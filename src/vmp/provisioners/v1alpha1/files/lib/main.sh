@@ -4,8 +4,8 @@ set -eu
 umask 077
 unset CDPATH VIRSH_DEFAULT_CONNECT_URI LANGUAGE GREP_OPTIONS POSIXLY_CORRECT
 case $0 in
-*/*) cd -- "${0%/*}/.." ;;
-*) cd .. ;;
+	*/*) cd -- "${0%/*}/.." ;;
+	*) cd .. ;;
 esac
 
 # The messages of other programs are read here: untranslated, but with the characters of the user's locale.

@@ -5,9 +5,9 @@ plain() {
 	plain=$1
 	while :; do
 		case $plain in
-		*//*) plain=${plain%%//*}/${plain#*//} ;;
-		?*/) plain=${plain%/} ;;
-		*) return ;;
+			*//*) plain=${plain%%//*}/${plain#*//} ;;
+			?*/) plain=${plain%/} ;;
+			*) return ;;
 		esac
 	done
 }
@@ -42,15 +42,15 @@ check_used_object() {
 	used_uri=$shell_quoted
 	shell_quote "$4"
 	case $3 in
-	pool) used_start="virsh -c $used_uri pool-start $shell_quoted" ;;
-	*) used_start="virsh -c $used_uri net-start $shell_quoted" ;;
+		pool) used_start="virsh -c $used_uri pool-start $shell_quoted" ;;
+		*) used_start="virsh -c $used_uri net-start $shell_quoted" ;;
 	esac
 	if has_line "$1" "$4"; then
 		die "$3 '$4' is not active on $libvirt_uri" "start it: $used_start"
 	fi
 	case $3 in
-	pool) used_define="virsh -c $used_uri pool-define-as $shell_quoted dir --target DIRECTORY" ;;
-	*) used_define="virsh -c $used_uri net-define FILE.xml" ;;
+		pool) used_define="virsh -c $used_uri pool-define-as $shell_quoted dir --target DIRECTORY" ;;
+		*) used_define="virsh -c $used_uri net-define FILE.xml" ;;
 	esac
 	die "there is no $3 '$4' on $libvirt_uri" "make it: $used_define" "then start it: $used_start"
 }
@@ -58,11 +58,11 @@ check_used_object() {
 # shell_quote TEXT: as one word for a person to paste, in $shell_quoted
 shell_quote() {
 	case $1 in
-	*[!A-Za-z0-9_@%+:,./-]* | '')
-		quote "$1"
-		shell_quoted=$quoted
-		;;
-	*) shell_quoted=$1 ;;
+		*[!A-Za-z0-9_@%+:,./-]* | '')
+			quote "$1"
+			shell_quoted=$quoted
+			;;
+		*) shell_quoted=$1 ;;
 	esac
 }
 
@@ -81,7 +81,10 @@ note_stopped() {
 queue_pool() {
 	! has_line "$active_pools" "$1" || return 0
 	if ! has_line "$pools" "$1"; then
-		queue pool-define-as "--name=$1" --type=dir "--target=$2"
+		escape "$1"
+		pool_xml="<pool type='dir'><name>$escaped</name>"
+		escape "$2"
+		queue_xml "$pool_xml<target><path>$escaped</path></target></pool>" pool-define
 		pool_verb='created'
 	else
 		pool_verb='started'

@@ -8,7 +8,7 @@ die() {
 	say "error: $1"
 	shift
 	for hint; do
-		printf '  %s\n' "$hint" >&2
+		printf '%s\n' "$hint" | sed 's/^/  /' >&2
 	done
 	exit 1
 }
@@ -38,7 +38,7 @@ need() {
 # has_line TEXT LINE: true when LINE is one of the lines of TEXT
 has_line() {
 	case "$nl$1$nl" in
-	*"$nl$2$nl"*) return 0 ;;
+		*"$nl$2$nl"*) return 0 ;;
 	esac
 	return 1
 }
@@ -55,7 +55,7 @@ check_knobs() {
 		"WAIT_FOR_READY_INTERVAL_SECS=$V1ALPHA1_WAIT_FOR_READY_INTERVAL_SECS" \
 		"WAIT_FOR_READY_SSH_CONNECT_TIMEOUT_SECS=$V1ALPHA1_WAIT_FOR_READY_SSH_CONNECT_TIMEOUT_SECS"; do
 		case ${knob#*=} in
-		'' | *[!0-9]*) die "V1ALPHA1_${knob%%=*} is '${knob#*=}', not a whole number of seconds" ;;
+			'' | *[!0-9]*) die "V1ALPHA1_${knob%%=*} is '${knob#*=}', not a whole number of seconds" ;;
 		esac
 	done
 }

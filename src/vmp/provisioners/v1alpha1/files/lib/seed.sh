@@ -45,13 +45,13 @@ make_iso() {
 	rm -f "$seed_file.tmp"
 	have xorriso genisoimage mkisofs cloud-localds
 	case $found in
-	xorriso) xorriso -as mkisofs -quiet -output "$seed_file.tmp" -volid cidata -joliet -rational-rock "$@" ;;
-	cloud-localds)
-		set -- "$seed_file.tmp" "$seed_file.d/user-data" "$seed_file.d/meta-data"
-		[ ! -e "$seed_file.d/vendor-data" ] || set -- "--vendor-data=$seed_file.d/vendor-data" "$@"
-		[ ! -e "$seed_file.d/network-config" ] || set -- "--network-config=$seed_file.d/network-config" "$@"
-		cloud-localds "$@"
-		;;
-	*) "$found" -quiet -output "$seed_file.tmp" -volid cidata -joliet -rational-rock "$@" ;;
+		xorriso) xorriso -as mkisofs -quiet -output "$seed_file.tmp" -volid cidata -joliet -rational-rock "$@" ;;
+		cloud-localds)
+			set -- "$seed_file.tmp" "$seed_file.d/user-data" "$seed_file.d/meta-data"
+			[ ! -e "$seed_file.d/vendor-data" ] || set -- "--vendor-data=$seed_file.d/vendor-data" "$@"
+			[ ! -e "$seed_file.d/network-config" ] || set -- "--network-config=$seed_file.d/network-config" "$@"
+			cloud-localds "$@"
+			;;
+		*) "$found" -quiet -output "$seed_file.tmp" -volid cidata -joliet -rational-rock "$@" ;;
 	esac
 }

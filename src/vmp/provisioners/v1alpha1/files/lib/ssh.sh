@@ -57,11 +57,11 @@ ssh_percent() {
 	ssh_percent='' ssh_rest=$1
 	while :; do
 		case $ssh_rest in
-		*%*)
-			ssh_percent="$ssh_percent${ssh_rest%%\%*}%%"
-			ssh_rest=${ssh_rest#*%}
-			;;
-		*) break ;;
+			*%*)
+				ssh_percent="$ssh_percent${ssh_rest%%\%*}%%"
+				ssh_rest=${ssh_rest#*%}
+				;;
+			*) break ;;
 		esac
 	done
 	ssh_percent=$ssh_percent$ssh_rest

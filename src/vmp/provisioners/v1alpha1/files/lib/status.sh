@@ -9,10 +9,10 @@ status() {
 	[ "$ended" ] || die 'libvirt did not answer as it should' "$failure"
 	status_more=''
 	case $status_answer in
-	*'Managed save:   yes'*) status_more=', saved' ;;
+		*'Managed save:   yes'*) status_more=', saved' ;;
 	esac
 	case $status_answer in
-	*'Persistent:     no'*) status_more="$status_more, transient" ;;
+		*'Persistent:     no'*) status_more="$status_more, transient" ;;
 	esac
 	status_row domain "$domain_name" "${domain_state:-not there}$status_more"
 	each_pool status_pool

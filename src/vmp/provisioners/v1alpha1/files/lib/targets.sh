@@ -2,73 +2,69 @@
 
 run_target() {
 	case $1 in
-	help)
-		help
-		return
-		;;
+		help)
+			help
+			return
+			;;
 	esac
 	case $1 in
-	clean | clean-all | exec | ssh) ;;
-	*) need 'talk to libvirt' virsh ;;
+		build | clean | clean-all | exec | ssh) ;;
+		*) need 'talk to libvirt' virsh ;;
 	esac
 	case $1 in
-	up | down | build | create | create/* | delete | delete/* | delete-all | clean | clean-all)
-		lock 9 .lock 'changes this VM'
-		;;
+		up | down | build | create | create/* | delete | delete/* | delete-all | clean | clean-all)
+			lock 9 .lock 'changes this VM'
+			;;
 	esac
 	case $1 in
-	up) up ;;
-	down) down ;;
-	build)
-		need_for_image
-		need_for_seed
-		build
-		;;
-	create) prepare && create ;;
-	create/pool) prepare && create_pools ;;
-	create/volume) prepare && create_pools && build_when_needed && create_volumes ;;
-	create/domain)
-		prepare
-		[ "$domain_state" ] || need 'make the domain' virt-install
-		create_domain
-		tell_stale
-		;;
-	start) prepare && create_pools_that_stopped && start_domain && tell_stale ;;
-	start/pool) prepare && create_pools_that_stopped ;;
-	start/domain) prepare && start_domain && tell_stale ;;
-	stop | stop/domain) observe && check_owner && stop_domain ;;
-	stop/pool) observe && stop_pools ;;
-	stop-all) observe && check_owner && stop_domain && stop_pools ;;
-	restart) prepare && stop_domain && create_pools_that_stopped && start_domain && tell_stale ;;
-	kill) observe && check_owner && kill_domain ;;
-	delete) delete '' domain volume pool ;;
-	delete-all) delete yes domain volume pool ;;
-	delete/domain) delete '' domain ;;
-	delete/volume) delete '' volume ;;
-	delete/volume-all) delete yes volume ;;
-	delete/pool) delete '' pool ;;
-	delete/pool-all) delete yes pool ;;
-	clean) clean ;;
-	clean-all) clean && clean_image ;;
-	console) console ;;
-	ip)
-		find_address || die 'no address was found' "$address_reasons"
-		printf '%s\n' "$address"
-		;;
-	ssh)
-		check_ssh
-		[ "$V1ALPHA1_SSH_HOST$V1ALPHA1_IP_CMD" ] || need 'find the address' virsh
-		find_address || die 'no address was found' "$address_reasons"
-		ssh_vm "$address" "$CMD"
-		;;
-	wait-for-ready) wait_ready all ;;
-	wait-for-ready/*) wait_ready "${1#*/}" ;;
-	exec) run_command ;;
-	status) status ;;
-	*)
-		say "there is no target '$1'; 'make help' lists them"
-		exit 2
-		;;
+		up) up ;;
+		down) down ;;
+		build) need_for_build && build ;;
+		create) prepare && create ;;
+		create/pool) prepare && create_pools ;;
+		create/volume) prepare && make_volumes ;;
+		create/domain)
+			prepare
+			[ "$domain_state" ] || need 'make the domain' virt-install
+			create_domain
+			tell_stale
+			;;
+		start) prepare && create_pools_that_stopped && start_domain && tell_stale ;;
+		start/pool) prepare && create_pools_that_stopped ;;
+		start/domain) prepare && start_domain && tell_stale ;;
+		stop | stop/domain) observe && check_owner && stop_domain ;;
+		stop/pool) observe && stop_pools ;;
+		stop-all) observe && check_owner && stop_domain && stop_pools ;;
+		restart) prepare && stop_domain && create_pools_that_stopped && start_domain && tell_stale ;;
+		kill) observe && check_owner && kill_domain ;;
+		delete) delete '' domain volume pool ;;
+		delete-all) delete yes domain volume pool ;;
+		delete/domain) delete '' domain ;;
+		delete/volume) delete '' volume ;;
+		delete/volume-all) delete yes volume ;;
+		delete/pool) delete '' pool ;;
+		delete/pool-all) delete yes pool ;;
+		clean) clean ;;
+		clean-all) clean && clean_image ;;
+		console) console ;;
+		ip)
+			find_address || die 'no address was found' "$address_reasons"
+			printf '%s\n' "$address"
+			;;
+		ssh)
+			check_ssh
+			[ "$V1ALPHA1_SSH_HOST$V1ALPHA1_IP_CMD" ] || need 'find the address' virsh
+			find_address || die 'no address was found' "$address_reasons"
+			ssh_vm "$address" "$CMD"
+			;;
+		wait-for-ready) wait_ready all ;;
+		wait-for-ready/*) wait_ready "${1#*/}" ;;
+		exec) run_command ;;
+		status) status ;;
+		*)
+			say "there is no target '$1'; 'make help' lists them"
+			exit 2
+			;;
 	esac
 }
 
@@ -80,24 +76,30 @@ prepare() {
 	check_used
 }
 
+need_for_build() {
+	need_for_image
+	need_for_seed
+}
+
 build() {
 	build_image
 	build_seed
 }
 
-# build_when_needed: the files are needed to make the volumes, and to see whether they are whole
-build_when_needed() {
-	[ -z "$domain_state" ] || volumes_missing || return 0
-	need_for_image
-	need_for_seed
-	build
+# make_volumes: pools too. The files are needed to make the volumes, and to see whether they are whole.
+make_volumes() {
+	[ "$domain_state" ] || need_for_build
+	create_pools_that_stopped
+	if [ -z "$domain_state" ] || volumes_missing; then
+		need_for_build
+		build
+	fi
+	create_volumes
 }
 
 create() {
 	[ "$domain_state" ] || need 'make the domain' virt-install
-	build_when_needed
-	create_pools
-	create_volumes
+	make_volumes
 	create_domain
 	tell_stale
 }
@@ -106,16 +108,13 @@ up() {
 	prepare
 	up_before=$domain_state
 	[ "$domain_state" ] || need 'make the domain' virt-install
-	create_pools_that_stopped
-	build_when_needed
-	create_pools
-	create_volumes
+	make_volumes
 	create_and_start_domain
-	case $up_before in
-	'') return ;;
-	running | idle | blocked) say 'is running' ;;
-	esac
+	[ "$up_before" ] || return 0
 	tell_stale
+	case $up_before in
+		running | idle | blocked) [ "$stale" ] || say 'is running' ;;
+	esac
 }
 
 create_pools_that_stopped() {
@@ -142,11 +141,11 @@ delete_what() {
 	shift
 	users_wanted='' storage_asked='' going='' volume_paths='' users=''
 	case " $* " in
-	*' volume '* | *' pool '*) users_wanted=yes ;;
+		*' volume '* | *' pool '*) users_wanted=yes ;;
 	esac
 	case " $* " in
-	*' domain '*) delete_domain ;;
-	*) [ -z "$domain_state" ] || die "domain $domain_name is there, and uses its volumes and pools" "delete it first: 'make delete/domain'" ;;
+		*' domain '*) delete_domain ;;
+		*) [ -z "$domain_state" ] || die "domain $domain_name is there, and uses its volumes and pools" "delete it first: 'make delete/domain'" ;;
 	esac
 	[ "$users_wanted" ] || return 0
 	delete_storage "$@"
@@ -161,7 +160,7 @@ clean() {
 clean_image() {
 	[ "$image_path" ] || return 0
 	local_file "$image_path"
-	rm -f "$local_file" "$local_file.part" "$local_file.part.tmp" "$local_file.tmp" "$local_file.lock" "$local_file.lock.link"
+	rm -f "$local_file" "$local_file".*.part "$local_file.tmp" "$local_file.lock" "$local_file.lock.link"
 	rmdir "${local_file%/*}" 2>/dev/null || :
 }
 
@@ -170,7 +169,7 @@ console() {
 	[ "$domain_state" ] || die "there is no domain $domain_name" "'make up' makes and starts it"
 	[ "$domain_state" = running ] || die "the domain is $domain_state: it has no console" "'make start' starts it"
 	[ -t 0 ] || die 'the console needs a terminal on standard input'
-	exec virsh -q console "--domain=$domain_uuid"
+	exec virsh console "--domain=$domain_uuid"
 }
 
 run_command() {

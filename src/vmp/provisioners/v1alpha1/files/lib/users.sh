@@ -59,32 +59,32 @@ find_backing() {
 read_user() {
 	user=${section#users }
 	case $section in
-	'users pool '*)
-		case $line in
-		*'  /'*) volume_paths="$volume_paths${section#users pool }$nl/${line##*  /}$nl" ;;
-		esac
-		;;
-	'users volume '*)
-		case $line in
-		*'<backingStore>'*) users_backing=yes ;;
-		*'</backingStore>'*) users_backing='' ;;
-		*'<path>'*) [ -z "${users_backing-}" ] || add_user '<path>' '</path>' ;;
-		esac
-		;;
-	'users domain '*)
-		case $line in
-		*"<source file='"*) add_user "<source file='" "'" ;;
-		*"<source dev='"*) add_user "<source dev='" "'" ;;
-		*'<kernel>'*) add_user '<kernel>' '</kernel>' ;;
-		*'<initrd>'*) add_user '<initrd>' '</initrd>' ;;
-		*"<source pool='"*" volume='"*)
-			unescape "$line" "<source pool='" "'"
-			user_pool=$unescaped
-			unescape "$line" " volume='" "'"
-			users=$users$user_pool/$unescaped$nl$user$nl
+		'users pool '*)
+			case $line in
+				*'  /'*) volume_paths="$volume_paths${section#users pool }$nl/${line##*  /}$nl" ;;
+			esac
 			;;
-		esac
-		;;
+		'users volume '*)
+			case $line in
+				*'<backingStore>'*) users_backing=yes ;;
+				*'</backingStore>'*) users_backing='' ;;
+				*'<path>'*) [ -z "${users_backing-}" ] || add_user '<path>' '</path>' ;;
+			esac
+			;;
+		'users domain '*)
+			case $line in
+				*"<source file='"*) add_user "<source file='" "'" ;;
+				*"<source dev='"*) add_user "<source dev='" "'" ;;
+				*'<kernel>'*) add_user '<kernel>' '</kernel>' ;;
+				*'<initrd>'*) add_user '<initrd>' '</initrd>' ;;
+				*"<source pool='"*" volume='"*)
+					unescape "$line" "<source pool='" "'"
+					user_pool=$unescaped
+					unescape "$line" " volume='" "'"
+					users=$users$user_pool/$unescaped$nl$user$nl
+					;;
+			esac
+			;;
 	esac
 }
 
@@ -103,7 +103,7 @@ user_of() {
 		users_rest=${users_rest#*"$nl"}
 		[ "$users_key" = "$1" ] || [ "$users_key" = "$2" ] || continue
 		case $user in
-		volume\ *) ! has_line "${going-}" "${user#volume }" || continue ;;
+			volume\ *) ! has_line "${going-}" "${user#volume }" || continue ;;
 		esac
 		return 0
 	done
@@ -205,23 +205,23 @@ delete_storage() {
 	find_backing
 	number=0
 	case " $* " in
-	*' volume '*) queue_delete_volumes ;;
+		*' volume '*) queue_delete_volumes ;;
 	esac
 	case " $* " in
-	*' pool '*)
-		facts=$pool_facts
-		each_pool queue_delete_pool
-		;;
+		*' pool '*)
+			facts=$pool_facts
+			each_pool queue_delete_pool
+			;;
 	esac
 	[ "$batch" ] || return 0
 	run_batch && return
 	storage_failure=$failure
 	case " $* " in
-	*' pool '*) # a pool must not go while volumes of ours stay in it
-		observe
-		each_pool queue_pool
-		[ -z "$batch" ] || run_batch || :
-		;;
+		*' pool '*) # a pool must not go while volumes of ours stay in it
+			observe
+			each_pool queue_pool
+			[ -z "$batch" ] || run_batch || :
+			;;
 	esac
 	die 'could not delete everything' "$storage_failure"
 }

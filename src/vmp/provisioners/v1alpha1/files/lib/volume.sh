@@ -32,6 +32,7 @@ note_missing() {
 create_volumes() {
 	while :; do
 		settle_volumes
+		each_pool queue_pool
 		deferred='' uploading='' number=0 facts=$volume_facts
 		each_volume plan_volume
 		if [ -z "$batch" ]; then
@@ -47,47 +48,65 @@ create_volumes() {
 plan_volume() {
 	next_volume
 	case $6 in
-	upload) plan_upload "$@" ;;
-	blank)
-		[ -z "$path" ] || return 0
-		queue vol-create-as "--pool=$1" "--name=$2" "--format=$3" "--capacity=$5" --allocation=0
-		queue_done "created volume $1/$2"
-		;;
-	backing)
-		[ -z "$path" ] || return 0
-		# Its capacity, when not given, is the backing volume's, which is not known before that is filled.
-		if [ -z "$base_path" ] || { [ -z "$5" ] && has_line "$uploading" "$7/$8"; }; then
-			deferred=$7/$8
-			return 0
-		fi
-		queue vol-create-as "--pool=$1" "--name=$2" "--format=$3" "--capacity=${5:-$base_capacity}" \
-			"--backing-vol=$base_path" "--backing-vol-format=$9"
-		queue_done "created volume $1/$2"
-		;;
+		upload) plan_upload "$@" ;;
+		blank)
+			[ -z "$path" ] || return 0
+			queue_create_volume "$1" "$2" "$3" "$5"
+			queue_done "created volume $1/$2"
+			;;
+		backing)
+			[ -z "$path" ] || return 0
+			# Its capacity, when not given, is the backing volume's, which is not known before that is filled.
+			if [ -z "$base_path" ] || { [ -z "$5" ] && has_line "$uploading" "$7/$8"; }; then
+				deferred=$7/$8
+				return 0
+			fi
+			queue_create_volume "$1" "$2" "$3" "${5:-$base_capacity}" "$base_path" "$9"
+			queue_done "created volume $1/$2"
+			;;
 	esac
+}
+
+# queue_create_volume POOL NAME FORMAT CAPACITY [BACKING-PATH BACKING-FORMAT]
+queue_create_volume() {
+	escape "$2"
+	volume_xml="<volume><name>$escaped</name>"
+	escape "${4##*[0-9]}"
+	volume_xml="$volume_xml<capacity unit='${escaped# }'>"
+	escape "${4%"${4##*[0-9]}"}"
+	volume_xml="$volume_xml$escaped</capacity><allocation>0</allocation>"
+	escape "$3"
+	volume_xml="$volume_xml<target><format type='$escaped'/></target>"
+	if [ $# -gt 4 ]; then
+		escape "$5"
+		volume_xml="$volume_xml<backingStore><path>$escaped</path>"
+		escape "$6"
+		volume_xml="$volume_xml<format type='$escaped'/></backingStore>"
+	fi
+	queue_xml "$volume_xml</volume>" vol-create "--pool=$1"
 }
 
 plan_upload() {
 	case $partial in
-	*" $number "*)
-		size "$7"
-		say "uploading $7 ($(((size + 1048575) / 1048576)) MiB) to volume $1/$2"
-		queue vol-upload "--pool=$1" "--vol=$2" "--file=$7"
-		mark "filled $number $1/$2"
-		uploading=$uploading$1/$2$nl
-		return
-		;;
+		*" $number "*)
+			size "$7"
+			say "uploading $7 ($(((size + 1048575) / 1048576)) MiB) to volume $1/$2"
+			queue vol-upload "--pool=$1" "--vol=$2" "--file=$7"
+			mark "filled $number $1/$2"
+			uploading=$uploading$1/$2$nl
+			return
+			;;
 	esac
 	if [ "$path" ]; then
 		# The seed's volume is made anew with each domain: it is small, and must never be an old one.
 		[ "$7" = "$seed_path" ] && [ -z "$domain_state" ] || return 0
 		case $filled in
-		*" $number "*) return ;;
+			*" $number "*) return ;;
 		esac
 		queue vol-delete "--pool=$1" "--vol=$2"
 	fi
 	[ -s "$7" ] || die "cannot upload $7 to volume $1/$2: there is no such file, or it is empty"
-	queue vol-create-as "--pool=$1" "--name=$2" --format=raw --capacity=1
+	queue_create_volume "$1" "$2" raw 1
 	mark "made $number"
 }
 
@@ -103,11 +122,11 @@ settle_volume() {
 	next_volume
 	[ "$6" = upload ] && [ "$path" ] || return 0
 	case $filled in
-	*" $number "*) ;;
-	*) [ -z "$domain_state" ] && [ "$7" != "$seed_path" ] || return 0 ;; # a domain is only defined on whole volumes
+		*" $number "*) ;;
+		*) [ -z "$domain_state" ] && [ "$7" != "$seed_path" ] || return 0 ;; # a domain is only defined on whole volumes
 	esac
 	case $partial in
-	*" $number "*) return ;;
+		*" $number "*) return ;;
 	esac
 	[ -r "$7" ] || die "cannot tell whether volume $1/$2 is complete: there is no $7"
 	size "$7"
@@ -147,7 +166,7 @@ look_one() {
 # check_abandoned POOL NAME … upload FILE: it is only ours to delete when nobody uses it, and when it is the beginning
 # of our file
 check_abandoned() {
-	settle_path=$path settle_physical=$physical
+	settle_path=$path settle_physical=$physical settle_capacity=$capacity
 	observe
 	find_users
 	user_of "$settle_path" "$1/$2" &&
@@ -156,7 +175,7 @@ check_abandoned() {
 	settle_length=$settle_physical
 	[ "$settle_length" -le 65536 ] || settle_length=65536
 	rm -f volume.tmp volume.tmp2
-	if [ "$capacity" -gt 1 ] || [ "$settle_physical" -gt 1 ]; then
+	if [ "$settle_capacity" -gt 1024 ]; then # else it was only made, and nothing has come into it
 		settle_last=$((settle_physical - settle_length))
 		queue vol-download "--pool=$1" "--vol=$2" --file=volume.tmp "--length=$settle_length"
 		queue vol-download "--pool=$1" "--vol=$2" --file=volume.tmp2 "--offset=$settle_last" "--length=$settle_length"
@@ -164,9 +183,8 @@ check_abandoned() {
 		if ! head -c "$settle_length" <"$7" | cmp -s - volume.tmp ||
 			! tail -c "+$((settle_last + 1))" <"$7" | head -c "$settle_length" | cmp -s - volume.tmp2; then
 			rm -f volume.tmp volume.tmp2
-			shell_quote "$libvirt_uri"
 			die "volume $1/$2 is something else than $7: it has $settle_physical bytes, the file has $size" \
-				"give this VM's volume another name, or delete it with virsh -c $shell_quoted vol-delete"
+				"give this VM's volume another name, or delete it when it is not needed"
 		fi
 		rm -f volume.tmp volume.tmp2
 	fi
@@ -177,17 +195,18 @@ mend_volumes() {
 	mend_failure=$failure
 	volume_tries=$((volume_tries + 1))
 	case $mend_failure in
-	*'exists already'* | *'already exists'* | *'in use already'* | *'File exists'* | *'asynchronous jobs'* | *'still in use'* | \
-		*'still being allocated'* | *'no storage vol'*)
-		if [ "$volume_tries" -le 10 ]; then
-			sleep 1
-			number=0 facts=$volume_facts
-			each_volume queue_refresh
-			run_batch || :
-			observe
-			return
-		fi
-		;;
+		*'exists already'* | *'already exists'* | *'in use already'* | *'File exists'* | *'asynchronous jobs'* | *'still in use'* | \
+			*'still being allocated'* | *'no storage vol'*)
+			if [ "$volume_tries" -le 10 ]; then
+				sleep 1
+				number=0 facts=$volume_facts
+				each_volume queue_refresh
+				run_batch || :
+				observe
+				check_pools
+				return
+			fi
+			;;
 	esac
 	number=0 facts=$volume_facts
 	each_volume queue_undo
@@ -204,7 +223,7 @@ queue_refresh() {
 queue_undo() {
 	number=$((number + 1))
 	case $partial in
-	*" $number "*) queue vol-delete "--pool=$1" "--vol=$2" ;;
+		*" $number "*) queue vol-delete "--pool=$1" "--vol=$2" ;;
 	esac
 }
 

@@ -18,10 +18,10 @@ wait_ready() {
 	wait_stage=SSH
 	until try_ssh true; do
 		case $ssh_output in
-		*'REMOTE HOST IDENTIFICATION HAS CHANGED'* | *'Host key verification failed'*)
-			die "the host key of $address is not the one in known_hosts" "$ssh_output" \
-				"if the guest was installed anew, delete known_hosts"
-			;;
+			*'REMOTE HOST IDENTIFICATION HAS CHANGED'* | *'Host key verification failed'*)
+				die "the host key of $address is not the one in known_hosts" "$ssh_output" \
+					"if the guest was installed anew, delete known_hosts"
+				;;
 		esac
 		wait_seen="address $address: ${ssh_output:-exit code $ssh_code}"
 		wait_again
@@ -78,29 +78,29 @@ cloud_init_ready() {
 	try_ssh 'cloud-init status --long' || :
 	wait_seen="cloud-init status: ${ssh_output:-exit code $ssh_code}"
 	case $ssh_code in
-	255 | 124 | 143) return 1 ;; # no connection just now
-	126 | 127) die 'cloud-init is not installed in the guest' "$ssh_output" ;;
+		255 | 124 | 143) return 1 ;; # no connection just now
+		126 | 127) die 'cloud-init is not installed in the guest' "$ssh_output" ;;
 	esac
 	case "$nl$ssh_output" in
-	*"${nl}status: running"* | *"${nl}status: not "*) return 1 ;;
-	*"${nl}status: disabled"*)
-		say 'warning: cloud-init is disabled in the guest: the seed was not used'
-		return 0
-		;;
-	*"${nl}status: error"*)
-		cloud_init_log
-		die 'cloud-init failed in the guest' "$ssh_output"
-		;;
+		*"${nl}status: running"* | *"${nl}status: not "*) return 1 ;;
+		*"${nl}status: disabled"*)
+			say 'warning: cloud-init is disabled in the guest: the seed was not used'
+			return 0
+			;;
+		*"${nl}status: error"*)
+			cloud_init_log
+			die 'cloud-init failed in the guest' "$ssh_output"
+			;;
 	esac
 	case $ssh_code in
-	0) case $ssh_output in
-		*status:*) return 0 ;;
-		*) return 1 ;;
+		0) case $ssh_output in
+			*status:*) return 0 ;;
+			*) return 1 ;;
 		esac ;;
-	2)
-		say "warning: cloud-init is done, but had to recover from errors:$nl$ssh_output"
-		return 0
-		;;
+		2)
+			say "warning: cloud-init is done, but had to recover from errors:$nl$ssh_output"
+			return 0
+			;;
 	esac
 	cloud_init_log
 	die "cloud-init failed in the guest (exit code $ssh_code)" "$ssh_output"
