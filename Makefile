@@ -5,9 +5,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 PYTEST_ARGS ?=
 bin := .venv/bin
-shell_files = $(shell git ls-files --cached --others --exclude-standard \
-	'*.sh' 'tests/lab/lab' 'tests/lab/install' 'tests/lab/guests/t*-*' 'tests/lab/guests/debian-cloud' 'tools/*' \
-	'src/vmp/provisioners/v1alpha1/files/lib/*' | grep -v '\.py$$' | xargs grep -lE '^\#!.*sh|shellcheck shell')
+shell_files = .ci/run tools/build-dist tools/demo tests/lab/install tests/lab/lab \
+	$(wildcard tests/lab/guests/*-* tests/lab/guests/*.sh tests/lab/guests/tiny/*.sh) \
+	$(wildcard src/vmp/provisioners/*/files/lib/*)
 
 .PHONY: help
 help: ## list the targets
@@ -51,8 +51,8 @@ check: .venv/.ready ## format, lint, types, shell, and whether the reference is 
 	$(bin)/ruff format --quiet --check .
 	$(bin)/ruff check --quiet .
 	$(bin)/mypy --no-error-summary
-	shellcheck $(shell_files)
-	shfmt -d -i 0 -ci $(shell_files)
+	@shellcheck $(shell_files)
+	@shfmt -d -i 0 -ci $(shell_files)
 	$(bin)/python tools/reference.py --check
 
 .PHONY: format

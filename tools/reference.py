@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -34,7 +35,7 @@ def registry_page() -> str:
         "How values are inherited and expanded: [merging and variables](merging-and-variables.md). "
         "For your editor: `vmp schema > registry.schema.json`.\n",
     ]
-    records: dict[str, Record[object]] = {}
+    records: dict[str, Record[Any]] = {}
     _collect(REGISTRY, records)
     for name, record in records.items():
         lines.append(f"## {name}\n\n{' '.join((record.into.__doc__ or '').split())}\n")
@@ -54,12 +55,12 @@ def registry_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _collect(record: Record[object], records: dict[str, Record[object]]) -> None:
+def _collect(record: Record[Any], records: dict[str, Record[Any]]) -> None:
     if record.name in records:
         return
     records[record.name] = record
     for key in record.keys.values():
-        shape: Shape[object] = key.shape
+        shape: Shape[Any] = key.shape
         while isinstance(shape, ListOf):
             shape = shape.item
         if isinstance(shape, Record):

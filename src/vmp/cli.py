@@ -119,7 +119,8 @@ def shared_options(command: F) -> F:
         callback=_collect_registry,
         expose_value=False,
         help="The registry: a file, a glob such as 'registry/**/*.yaml', a directory, or - for standard input. "
-        "May be given several times; later paths win. Default: VMP_REGISTRY, else standard input.",
+        "May be given several times; what comes later in the byte order of paths wins. "
+        "Default: VMP_REGISTRY, else standard input.",
     )
     format_ = click.option(
         "--format",
@@ -133,7 +134,7 @@ def shared_options(command: F) -> F:
 
 pass_shared = click.make_pass_decorator(Shared, ensure=True)
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 @click.group(cls=Commands, context_settings=CONTEXT)

@@ -22,7 +22,7 @@ class Compiler:
 
     def __init__(self, root: Mapping, report: Report) -> None:
         self._report = report
-        self._decoding = Decoding(report)
+        self._decoding = Decoding(report, unexpanded=True)  # where a text still has variables, that is reported
         self._templates = Templates(_by_name(root, "templates"), report)
         self._nodes = _by_name(root, "nodes", settle)
         self._node_entries: dict[str, NodeEntry] = {}
@@ -35,7 +35,7 @@ class Compiler:
         """Report what is wrong whatever the VMs make of it."""
         REGISTRY.decode(root, (), Decoding(self._report, partial=True, unexpanded=True))
         for name, node in self._nodes.items():
-            self._node_entries[name] = NODE.decode(node, (), self._decoding)
+            self._node_entries[name] = NODE.decode(node, (), Decoding(self._report))
         unexpanded = Decoding(self._report, unexpanded=True)
         for image in images.values():
             IMAGE.decode(image, (), unexpanded)
@@ -108,7 +108,7 @@ class Compiler:
             fixed["NODE_NAME"] = node
         found = self._find_image(merged, Scope({**low, **own_variables, **fixed}, self._report))
         if node is None or found is None:
-            VM.decode(merged, (), Decoding(self._report, unexpanded=True))
+            VM.decode(merged, (), self._decoding)
             return None
 
         image = found.image

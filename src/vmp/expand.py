@@ -147,12 +147,12 @@ _NOWHERE = Scalar("", "str", Span("", 1, 1, 1, 1))
 
 
 def expand(node: Node, scope: Scope) -> Node:
-    """Return a settled node with all variables replaced; what has none is returned as it is."""
+    """Return a settled node with all variables replaced; what has none, or mistakes, is returned as it is."""
     if node.plain:
         return node
     if isinstance(node, Scalar):
         text = scope.expand_text(node)
-        return Scalar(node.text if text is None else text, "str", node.span, raw=True)
+        return node if text is None else Scalar(text, "str", node.span, raw=True)
     if isinstance(node, Sequence):
         items = tuple([item if item.plain else expand(item, scope) for item in node.items])
         return Sequence(items, node.span, settled=True)

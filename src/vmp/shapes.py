@@ -53,7 +53,7 @@ class Decoding:
 
     def once(self, shape: Record[T], node: Mapping, path: Path) -> T:
         """Decode a record; a node shared by many VMs that holds no variables is decoded once."""
-        if not node.plain or self.partial or self.unexpanded:
+        if not node.plain or self.partial:
             return shape.decode_fields(node, path, self)
         key = (id(node), id(shape))
         if key in self._known:

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from registries import cloud
+from guest_registries import cloud
 from world import generate, inventory, virsh
 
 pytestmark = pytest.mark.usefixtures("unchanged_libvirt")
@@ -148,3 +148,53 @@ def test_what_changed_since_the_vm_was_made_is_said_and_not_applied(tiny_disk: P
     vm.make("down", "up", "V1ALPHA1_STOP_TIMEOUT_SECS=0")
     assert vm.make("up").stderr == "web: is running\n"
     vm.make("delete-all", "V1ALPHA1_STOP_TIMEOUT_SECS=0")
+
+
+GROWN = """
+  - name: web
+    template: cloud
+    libvirt:
+      volumes:
+        - name: "{IMAGE_VOLUME_NAME}"
+          $patch: delete
+        - name: boot.qcow2
+          $patch: replace
+          poolName: "{VM_NAME}"
+          capacity: 2G
+          uploadFile: {path: "../images of all/{IMAGE_VOLUME_NAME}"}
+        - name: data.raw
+          poolName: "{VM_NAME}"
+          format: raw
+          capacity: 3MB
+"""
+
+
+def test_an_uploaded_volume_grows_to_its_capacity(tiny_disk: Path, ssh_key: Path, base: Path) -> None:
+    registry = cloud(tiny_disk, ssh_key, GROWN.replace("boot.qcow2", tiny_disk.name))
+    registry = registry.replace("{VM_NAME}/boot.qcow2", "{VM_NAME}/{IMAGE_VOLUME_NAME}")
+    vm = generate(registry, base)["web"]
+    vm.make("create")
+    info = virsh("vol-info", "--bytes", "--pool", "web", tiny_disk.name)
+    assert str(2 * 1024**3) in info
+    assert str(3 * 1000**2) in virsh("vol-info", "--bytes", "--pool", "web", "data.raw")
+    again = vm.make("create")
+    assert "grew" not in again.stderr and "created" not in again.stderr
+    vm.make("delete-all")
+
+
+def test_a_layer_smaller_than_what_it_is_based_on_is_refused(tiny_disk: Path, ssh_key: Path, base: Path) -> None:
+    vm = generate(cloud(tiny_disk, ssh_key, "  - name: web\n    template: cloud\n", capacity="1MiB"), base)["web"]
+    refused = vm.make("up", check=False)
+    assert refused.returncode != 0
+    assert "boot.qcow2 is to have 1MiB" in refused.stderr
+    vm.make("delete-all")
+
+
+def test_waiting_for_a_vm_that_does_not_run_fails_at_once(tiny_disk: Path, ssh_key: Path, base: Path) -> None:
+    vm = generate(cloud(tiny_disk, ssh_key, "  - name: web\n    template: cloud\n"), base)["web"]
+    refused = vm.make("wait-for-ready", check=False, timeout=20)
+    assert refused.returncode != 0 and "make up" in refused.stderr
+    vm.make("create")
+    refused = vm.make("wait-for-ready", check=False, timeout=20)
+    assert refused.returncode != 0 and "make start" in refused.stderr
+    vm.make("delete-all")

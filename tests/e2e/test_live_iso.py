@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from registries import live
+from guest_registries import live
 from world import generate, inventory, virsh
 
 pytestmark = pytest.mark.usefixtures("unchanged_libvirt")

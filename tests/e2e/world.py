@@ -9,8 +9,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "lab"))
-
 from console import Console
 
 ROOT = Path(__file__).parent.parent.parent
@@ -96,9 +94,9 @@ class Vm:
             assert done.returncode == 0, f"make {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done
 
-    def ssh(self, command: str, **options: float) -> str:
+    def ssh(self, command: str) -> str:
         """Return what a command prints in the guest."""
-        return self.make("ssh", f"CMD={command}", **options).stdout
+        return self.make("ssh", f"CMD={command}").stdout
 
     def console(self) -> Console:
         """Return `make console` on a terminal of its own."""

@@ -1,4 +1,5 @@
 # The address of the guest: given, printed by a command of the user's, or asked of libvirt by the MAC addresses.
+# shellcheck shell=sh disable=SC2034,SC2154 # the files of lib/ and vm.sh share their variables
 
 # find_address: in $address; false with the reasons in $address_reasons
 find_address() {

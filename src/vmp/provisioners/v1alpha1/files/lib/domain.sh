@@ -1,5 +1,6 @@
 # The libvirt domain. Ours is the one with domain_uuid, whatever its name; another one with our name is somebody else's.
 # Its metadata carries a mark: checksums of the definition and of the seed that it was made from.
+# shellcheck shell=sh disable=SC2034,SC2154,SC1091 # the files of lib/ and vm.sh share their variables
 
 # check_owner: a domain of our name with another UUID is not touched
 check_owner() {
@@ -10,7 +11,8 @@ check_owner() {
 		owner_uuid=${owner_line%%[[:space:]]*}
 		owner_name=${owner_line#*[[:space:]]}
 		owner_name=${owner_name%"${owner_name##*[! ]}"}
-		[ "$owner_name" = "$domain_name" ] && [ "$owner_uuid" != "$domain_uuid" ] || continue
+		[ "$owner_name" = "$domain_name" ] || continue
+		[ "$owner_uuid" != "$domain_uuid" ] || continue
 		die "there is another domain '$domain_name' on $libvirt_uri, which this provisioner did not make (UUID $owner_uuid)" \
 			'give this VM another domain name, or remove that one'
 	done
@@ -66,7 +68,6 @@ tell_stale() {
 # define_domain: domain.xml, and the start of a queue that defines it
 define_domain() {
 	rm -f domain.xml.tmp
-	say 'running virt-install for the definition'
 	virt_install_options write_domain
 	mv -f domain.xml.tmp domain.xml
 	queue define --file=domain.xml

@@ -1,4 +1,5 @@
 # The image file: downloaded, checked, unpacked, and only then under its name. Runs that share it take turns.
+# shellcheck shell=sh disable=SC2034,SC2154 # the files of lib/ and vm.sh share their variables
 
 # local_file PATH: so that no command takes it for an option, in $local_file
 local_file() {

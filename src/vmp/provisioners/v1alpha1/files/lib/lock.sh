@@ -1,4 +1,5 @@
 # One at a time: a lock is a file, held through flock(1), or a symbolic link to `host:pid` where there is no flock.
+# shellcheck shell=sh disable=SC2034,SC2154 # the files of lib/ and vm.sh share their variables
 
 # lock FD FILE WHAT: waits for the lock and holds it until this process ends
 lock() {

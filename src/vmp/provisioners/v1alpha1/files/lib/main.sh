@@ -1,4 +1,5 @@
 # The entry: `sh lib/main.sh TARGET`. Reads what the VM is (vm.sh) and what can be done (lib/), then does it.
+# shellcheck shell=sh disable=SC2034,SC2154,SC1091 # the files of lib/ and vm.sh share their variables
 
 set -eu
 umask 077

@@ -1,4 +1,5 @@
 # Storage pools that this VM declares, and the pools and networks of others that it uses.
+# shellcheck shell=sh disable=SC2034,SC2154 # the files of lib/ and vm.sh share their variables
 
 # plain PATH: without doubled or trailing slashes, as libvirt keeps it, in $plain
 plain() {

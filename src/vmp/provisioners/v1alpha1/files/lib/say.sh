@@ -1,4 +1,5 @@
 # What is said to the user, and what is asked of the machine before anything is changed.
+# shellcheck shell=sh disable=SC2034,SC2154 # the files of lib/ and vm.sh share their variables
 
 say() {
 	printf '%s: %s\n' "$vm_name" "$*" >&2

@@ -1,4 +1,5 @@
 # The cloud-init seed: an ISO of the documents in "$seed_path.d", made again when they have changed.
+# shellcheck shell=sh disable=SC2034,SC2154 # the files of lib/ and vm.sh share their variables
 
 need_for_seed() {
 	[ -z "$seed_path" ] || need 'make the cloud-init seed' xorriso genisoimage mkisofs cloud-localds
@@ -45,7 +46,13 @@ make_iso() {
 	rm -f "$seed_file.tmp"
 	have xorriso genisoimage mkisofs cloud-localds
 	case $found in
-		xorriso) xorriso -as mkisofs -quiet -output "$seed_file.tmp" -volid cidata -joliet -rational-rock "$@" ;;
+		xorriso) # not by its mkisofs emulation, which fails below a directory with a '=' in its name
+			for document; do
+				set -- "$@" -map "$document" "/${document##*/}"
+				shift
+			done
+			xorriso -no_rc -report_about SORRY -outdev "$seed_file.tmp" -volid cidata -joliet on -rockridge on "$@"
+			;;
 		cloud-localds)
 			set -- "$seed_file.tmp" "$seed_file.d/user-data" "$seed_file.d/meta-data"
 			[ ! -e "$seed_file.d/vendor-data" ] || set -- "--vendor-data=$seed_file.d/vendor-data" "$@"

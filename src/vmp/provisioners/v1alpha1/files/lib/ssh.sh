@@ -1,5 +1,6 @@
 # SSH to the guest, by OpenSSH alone. The first value of an option wins in ssh, so: V1ALPHA1_SSH_EXTRA_OPTS, then
 # V1ALPHA1_SSH_OPTS or else the registry's options, then the defaults below.
+# shellcheck shell=sh disable=SC2034,SC2154 # the files of lib/ and vm.sh share their variables
 
 check_ssh() {
 	[ "$ssh_enabled" ] || die 'the registry has no ssh: for this VM'
@@ -28,12 +29,13 @@ ssh_with_defaults() {
 	set -- "$@" -o UserKnownHostsFile=known_hosts -o StrictHostKeyChecking=accept-new \
 		-o "HostKeyAlias=$domain_uuid" -o CheckHostIP=no -o LogLevel=ERROR
 	if [ "$node_ssh_jump" ] && [ "$node_ssh_keyfile" ]; then
-		ssh_percent "$node_ssh_keyfile"
-		quote "$ssh_percent"
+		ssh_percent "$node_ssh_keyfile" # once for this ssh, once for the one that it runs
+		ssh_percent "$ssh_percent"
+		quote "IdentityFile=\"$ssh_percent\""
 		ssh_keyfile=$quoted
 		ssh_percent "$node_ssh_jump"
 		quote "$ssh_percent"
-		set -- "$@" -o "ProxyCommand=ssh -i $ssh_keyfile -W '[%h]:%p' -- $quoted"
+		set -- "$@" -o "ProxyCommand=ssh -o $ssh_keyfile -W '[%h]:%p' -- $quoted"
 	elif [ "$node_ssh_jump" ]; then
 		set -- "$@" -o "ProxyJump=$node_ssh_jump"
 	fi

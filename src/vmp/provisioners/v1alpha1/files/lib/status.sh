@@ -1,4 +1,5 @@
 # What there is, at a glance.
+# shellcheck shell=sh disable=SC2034,SC2154 # the files of lib/ and vm.sh share their variables
 
 status() {
 	look

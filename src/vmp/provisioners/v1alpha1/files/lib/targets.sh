@@ -1,4 +1,5 @@
 # The targets of the Makefile, one by one.
+# shellcheck shell=sh disable=SC2034,SC2154 # the files of lib/ and vm.sh share their variables
 
 run_target() {
 	case $1 in

@@ -1,4 +1,5 @@
 # Who uses a volume: the disks of every other domain, running or not, and the backing chains of every other volume.
+# shellcheck shell=sh disable=SC2034,SC2154 # the files of lib/ and vm.sh share their variables
 
 # queue_domains, queue_pools: two halves of one question, for a queue
 queue_domains() {

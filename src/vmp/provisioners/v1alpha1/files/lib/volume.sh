@@ -2,9 +2,11 @@
 # file's size it is incomplete, whoever made it. Rounds of look, decide and act lead to the state that is wanted.
 # (It is made as raw, because a fresh qcow2 can be larger than the file; libvirt reads the real format once the
 # upload has ended.)
+# shellcheck shell=sh disable=SC2034,SC2154 # the files of lib/ and vm.sh share their variables
 
 partial=' ' # numbers of the volumes that this run has made and not yet filled
 filled=' '  # and of those that it has filled
+grown=' '   # and of those that it has grown
 volume_tries=0
 
 # next_volume: takes one record off $facts; $path is '' when the volume is not there
@@ -61,6 +63,12 @@ plan_volume() {
 				deferred=$7/$8
 				return 0
 			fi
+			if [ "$5" ] && [ "$base_capacity" ]; then
+				bytes_of "$5"
+				[ "$bytes" -ge "$base_capacity" ] ||
+					die "volume $1/$2 is to have $5, less than the $base_capacity bytes of $7/$8, on which it is based" \
+						'a disk cannot be cut off: give it more, or no capacity at all'
+			fi
 			queue_create_volume "$1" "$2" "$3" "${5:-$base_capacity}" "$base_path" "$9"
 			queue_done "created volume $1/$2"
 			;;
@@ -98,6 +106,7 @@ plan_upload() {
 			;;
 	esac
 	if [ "$path" ]; then
+		[ -z "$5" ] || [ "$domain_state" ] || plan_growth "$@"
 		# The seed's volume is made anew with each domain: it is small, and must never be an old one.
 		[ "$7" = "$seed_path" ] && [ -z "$domain_state" ] || return 0
 		case $filled in
@@ -108,6 +117,42 @@ plan_upload() {
 	[ -s "$7" ] || die "cannot upload $7 to volume $1/$2: there is no such file, or it is empty"
 	queue_create_volume "$1" "$2" raw 1
 	mark "made $number"
+}
+
+# plan_growth POOL NAME FORMAT POLICY CAPACITY…: an uploaded volume begins with the capacity of its file
+plan_growth() {
+	bytes_of "$5"
+	case $grown in
+		*" $number "*) return ;;
+	esac
+	[ "$capacity" -lt "$bytes" ] || return 0
+	grown="$grown$number "
+	queue vol-resize "--pool=$1" "--vol=$2" "--capacity=$bytes"
+	queue_done "grew volume $1/$2 to $5"
+}
+
+# bytes_of CAPACITY: the number in $bytes. As virsh has it, K and KiB are 1024 bytes, KB is 1000.
+bytes_of() {
+	bytes=${1%%[!0-9]*}
+	bytes_unit=${1#"$bytes"}
+	bytes=${bytes#"${bytes%%[!0]*}"} # a leading zero would mean octal to the shell
+	case $bytes_unit in
+		[KMGTPEkmgtpe][Bb]) bytes_factor=1000 ;;
+		*) bytes_factor=1024 ;;
+	esac
+	case $bytes_unit in
+		[Kk]*) bytes_power=1 ;;
+		[Mm]*) bytes_power=2 ;;
+		[Gg]*) bytes_power=3 ;;
+		[Tt]*) bytes_power=4 ;;
+		[Pp]*) bytes_power=5 ;;
+		[Ee]*) bytes_power=6 ;;
+		*) bytes_power=0 ;;
+	esac
+	while [ "$bytes_power" -gt 0 ]; do
+		bytes=$((bytes * bytes_factor))
+		bytes_power=$((bytes_power - 1))
+	done
 }
 
 # settle_volumes: a volume smaller than its file is either being uploaded by somebody else (it grows: wait), or was
@@ -133,7 +178,7 @@ settle_volume() {
 	[ "$physical" -lt "$size" ] || return 0 # a guest's writes may have made it larger
 	settled=yes still=0 settle_facts=$facts
 	say "volume $1/$2 is incomplete ($physical of $size bytes): waiting to see whether it grows"
-	while [ "$still" -lt 4 ] && [ "$physical" -lt "$size" ]; do
+	while [ "$still" -lt 10 ] && [ "$physical" -lt "$size" ]; do
 		sleep 1
 		settle_size=$physical
 		look_one "$1" "$2"
@@ -174,19 +219,19 @@ check_abandoned() {
 			"give this VM's volume another name, or delete it when it is not needed"
 	settle_length=$settle_physical
 	[ "$settle_length" -le 65536 ] || settle_length=65536
-	rm -f volume.tmp volume.tmp2
+	rm -f volume.tmp volume-end.tmp
 	if [ "$settle_capacity" -gt 1024 ]; then # else it was only made, and nothing has come into it
 		settle_last=$((settle_physical - settle_length))
 		queue vol-download "--pool=$1" "--vol=$2" --file=volume.tmp "--length=$settle_length"
-		queue vol-download "--pool=$1" "--vol=$2" --file=volume.tmp2 "--offset=$settle_last" "--length=$settle_length"
+		queue vol-download "--pool=$1" "--vol=$2" --file=volume-end.tmp "--offset=$settle_last" "--length=$settle_length"
 		run_batch || die "could not read volume $1/$2" "$failure"
 		if ! head -c "$settle_length" <"$7" | cmp -s - volume.tmp ||
-			! tail -c "+$((settle_last + 1))" <"$7" | head -c "$settle_length" | cmp -s - volume.tmp2; then
-			rm -f volume.tmp volume.tmp2
+			! tail -c "+$((settle_last + 1))" <"$7" | head -c "$settle_length" | cmp -s - volume-end.tmp; then
+			rm -f volume.tmp volume-end.tmp
 			die "volume $1/$2 is something else than $7: it has $settle_physical bytes, the file has $size" \
 				"give this VM's volume another name, or delete it when it is not needed"
 		fi
-		rm -f volume.tmp volume.tmp2
+		rm -f volume.tmp volume-end.tmp
 	fi
 }
 

@@ -1,12 +1,21 @@
 # Waiting until the guest can be used: an address, then SSH, then cloud-init. There is always a deadline, and always
 # a reason when it passes.
+# shellcheck shell=sh disable=SC2034,SC2154 # the files of lib/ and vm.sh share their variables
 
 # wait_ready STAGE: ip, ssh or all
 wait_ready() {
 	check_ssh
 	wait_begin=$(date +%s)
+	if [ -z "$V1ALPHA1_SSH_HOST$V1ALPHA1_IP_CMD" ]; then
+		look_state
+		case $domain_state in
+			'') die "there is no domain $domain_name" "'make up' makes and starts it" ;;
+			'shut off' | crashed | paused) die "the domain is $domain_state" "'make start' starts it" ;;
+		esac
+	fi
 	wait_stage=address wait_seen=''
 	until find_address; do
+		wait_for_running
 		wait_seen=$address_reasons
 		wait_again
 	done
@@ -25,17 +34,30 @@ wait_ready() {
 		esac
 		wait_seen="address $address: ${ssh_output:-exit code $ssh_code}"
 		wait_again
-		! find_address || continue # it may have another address by now
+		wait_address=$address # it may have another one by now
+		find_address || {
+			wait_for_running
+			address=$wait_address
+		}
 	done
-	[ "$1" != ssh ] && [ "$seed_path" ] || {
+	if [ "$1" = ssh ] || [ -z "$seed_path" ]; then
 		say "ready: SSH answers at $address"
 		return
-	}
+	fi
 	wait_stage=cloud-init
 	until cloud_init_ready; do
 		wait_again
 	done
 	say "ready at $address"
+}
+
+# wait_for_running: without a running domain there is nothing to wait for
+wait_for_running() {
+	case $address_reasons in
+		'the domain does not exist' | 'the domain is shut off')
+			die "not ready: $address_reasons" "'make up' makes and starts it"
+			;;
+	esac
 }
 
 wait_again() {
@@ -108,7 +130,7 @@ cloud_init_ready() {
 
 cloud_init_log() {
 	cloud_init_seen=$ssh_output
-	if try_ssh 'f=/var/log/cloud-init-output.log; tail -n 20 "$f" 2>/dev/null || sudo -n tail -n 20 "$f"'; then
+	if try_ssh 'cd /var/log; tail -n 20 cloud-init-output.log 2>/dev/null || sudo -n tail -n 20 cloud-init-output.log'; then
 		say "the end of cloud-init's output in the guest:$nl$ssh_output"
 	fi
 	ssh_output=$cloud_init_seen
