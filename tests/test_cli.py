@@ -434,3 +434,17 @@ def test_completion_works_in_a_real_bash(tmp_path: Path) -> None:
     environment = _environment(PATH=f"{program.parent}:{os.environ['PATH']}", VMP_REGISTRY="two.yaml")
     process = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment, check=True)
     assert (process.stdout, process.stderr) == ("web\n", "")
+
+
+def test_completion_goes_on_after_a_colon_which_bash_takes_for_a_word(tmp_path: Path) -> None:
+    program = tmp_path / "vmp"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m vmp "$@"\n')
+    program.chmod(0o755)
+    script = (
+        'eval "$(_VMP_COMPLETE=bash_source vmp)"\n'
+        'COMP_WORDS=(vmp image-url disk :); COMP_CWORD=3; _vmp_completion vmp; echo "${COMPREPLY[@]}"\n'
+        'COMP_WORDS=(vmp image-url disk : 2); COMP_CWORD=4; _vmp_completion vmp; echo "${COMPREPLY[@]}"\n'
+    )
+    environment = _environment(PATH=f"{tmp_path}:{os.environ['PATH']}", VMP_REGISTRY="two.yaml")
+    process = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment, check=True)
+    assert (process.stdout, process.stderr) == ("2 1\n2\n", "")

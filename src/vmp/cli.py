@@ -307,6 +307,10 @@ def main() -> None:
     """Run the program. Exit codes: 0 fine, 1 the registry is wrong, 2 usage, 3 a bug, 130 Ctrl+C."""
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  # closed by the caller
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    if "_VMP_COMPLETE" in os.environ:
+        from vmp.completion import register
+
+        register()
     gc.disable()  # nodes hold no cycles, and looking for some took a fifth of the time of a large registry
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
