@@ -443,7 +443,7 @@ def test_completion_goes_on_after_a_colon_which_bash_takes_for_a_word(tmp_path: 
     script = (
         'eval "$(_VMP_COMPLETE=bash_source vmp)"\n'
         'COMP_WORDS=(vmp image-url disk :); COMP_CWORD=3; _vmp_completion vmp; echo "${COMPREPLY[@]}"\n'
-        'COMP_WORDS=(vmp image-url disk : 2); COMP_CWORD=4; _vmp_completion vmp; echo "${COMPREPLY[@]}"\n'
+        'COMP_WORDS=(vmp image-url disk : 2); COMP_CWORD=4; COMPREPLY=(); _vmp_completion vmp; echo "${COMPREPLY[@]}"\n'
     )
     environment = _environment(PATH=f"{tmp_path}:{os.environ['PATH']}", VMP_REGISTRY="two.yaml")
     process = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment, check=True)

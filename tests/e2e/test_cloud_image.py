@@ -115,7 +115,7 @@ def test_two_vms_share_one_image_which_stays_until_the_last_has_gone(
     b.make("delete-all", "V1ALPHA1_STOP_TIMEOUT_SECS=0")
 
 
-ODD_NAMES = ["2", "a.b", "axb", "it's \"q\" 50% #1 k=v", "x;y & $HOME `id` [a]*", "Ünï, — 🐧 <&amp;> back\\slash"]
+ODD_NAMES = ["2", "a.b", "axb", 'it\'s "q" 50% #1 k=v', "x;y & $HOME `id` [a]*", "Ünï, — 🐧 <&amp;> back\\slash"]
 
 
 def test_vms_with_odd_names_go_through_their_whole_life(tiny_disk: Path, ssh_key: Path, base: Path) -> None:
