@@ -120,7 +120,7 @@ ODD_NAMES = ["2", "a.b", "axb", 'it\'s "q" 50% #1 k=v', "x;y & $HOME `id` [a]*",
 
 def test_vms_with_odd_names_go_through_their_whole_life(tiny_disk: Path, ssh_key: Path, base: Path) -> None:
     def entry(name: str) -> str:
-        return f"  - name: {json.dumps(name)}\n    template: cloud\n"
+        return f"  - name: {json.dumps(name, ensure_ascii=False)}\n    template: cloud\n"
 
     vms = generate(cloud(tiny_disk, ssh_key, "".join(map(entry, ODD_NAMES)), memory=64), base)
     assert sorted(vms) == sorted(ODD_NAMES)
@@ -170,11 +170,9 @@ GROWN = """
 
 
 def test_an_uploaded_volume_grows_to_its_capacity(tiny_disk: Path, ssh_key: Path, base: Path) -> None:
-    registry = cloud(tiny_disk, ssh_key, GROWN.replace("boot.qcow2", tiny_disk.name))
-    registry = registry.replace("{VM_NAME}/boot.qcow2", "{VM_NAME}/{IMAGE_VOLUME_NAME}")
-    vm = generate(registry, base)["web"]
+    vm = generate(cloud(tiny_disk, ssh_key, GROWN), base)["web"]
     vm.make("create")
-    info = virsh("vol-info", "--bytes", "--pool", "web", tiny_disk.name)
+    info = virsh("vol-info", "--bytes", "--pool", "web", "boot.qcow2")
     assert str(2 * 1024**3) in info
     assert str(3 * 1000**2) in virsh("vol-info", "--bytes", "--pool", "web", "data.raw")
     again = vm.make("create")
@@ -198,3 +196,20 @@ def test_waiting_for_a_vm_that_does_not_run_fails_at_once(tiny_disk: Path, ssh_k
     refused = vm.make("wait-for-ready", check=False, timeout=20)
     assert refused.returncode != 0 and "make start" in refused.stderr
     vm.make("delete-all")
+
+
+def test_the_address_is_that_of_the_newest_lease(tiny_disk: Path, ssh_key: Path, base: Path) -> None:
+    """A guest made anew has its predecessor's MAC address, whose lease has not expired (another client id)."""
+    vm = generate(cloud(tiny_disk, ssh_key, "  - name: web\n    template: cloud\n"), base)["web"]
+    vm.make("up", "wait-for-ready/ip")
+    address = vm.make("ip").stdout.strip()
+    mac = virsh("domiflist", "web").split()[4]
+    leases = Path("/var/lib/libvirt/dnsmasq/virbr0.status")
+    current = json.loads(leases.read_text())
+    mine = next(lease for lease in current if lease["mac-address"] == mac)
+    older = {**mine, "ip-address": "192.168.122.250", "expiry-time": mine["expiry-time"] - 60, "client-id": "ff:00"}
+    for order in ([older, *current], [*current, older]):
+        leases.write_text(json.dumps(order))
+        assert vm.make("ip").stdout.strip() == address
+    leases.write_text(json.dumps(current))
+    vm.make("delete-all", "V1ALPHA1_STOP_TIMEOUT_SECS=0")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from guest_registries import live
@@ -102,3 +104,30 @@ def test_a_domain_of_the_same_name_that_is_not_ours_is_left_alone(tiny_iso: Path
         assert inventory() == before
     finally:
         virsh("undefine", "vm1")
+
+
+NASTY = """a,b,,c "d" 'e' $HOME `id` $(id) %s & <f>&amp; back\\slash # ; * é 🐧"""
+
+
+def test_texts_reach_the_domain_byte_for_byte(tiny_iso: Path, base: Path) -> None:
+    registry = live(tiny_iso).replace(
+        "          vcpus: 2",
+        f"""          vcpus: 2
+          metadata:
+            - name: texts
+              options:
+                title: !raw {json.dumps(NASTY, ensure_ascii=False)}
+                description: !raw {json.dumps(NASTY + chr(10) + "second line", ensure_ascii=False)}
+          sysinfo:
+            - name: smbios
+              options:
+                type: smbios
+                system.serial: !raw {json.dumps(NASTY, ensure_ascii=False)}""",
+    )
+    vm = generate(registry, base)["vm1"]
+    vm.make("create")
+    domain = ElementTree.fromstring(virsh("dumpxml", "vm1"))
+    assert domain.findtext("title") == NASTY
+    assert domain.findtext("description") == NASTY + "\nsecond line"
+    assert domain.findtext("sysinfo/system/entry[@name='serial']") == NASTY
+    vm.make("delete-all")

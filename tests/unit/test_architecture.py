@@ -35,6 +35,7 @@ ORDER = (
     "vmp.provisioners.v1alpha1",
     "vmp.provisioners",
     "vmp.compiler",
+    "vmp.completion",
     "vmp.cli",
     "vmp.__main__",
 )

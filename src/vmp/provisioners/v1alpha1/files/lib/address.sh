@@ -22,6 +22,7 @@ ask_address() {
 	queue domstate "--domain=$domain_uuid"
 	mark address-macs
 	queue domiflist "--domain=$domain_uuid"
+	each_used_network ask_leases
 	for source in lease agent arp; do
 		mark "address-$source"
 		queue domifaddr "--domain=$domain_uuid" "--source=$source" --full
@@ -43,17 +44,24 @@ ask_address() {
 			return 1
 			;;
 	esac
+	# A MAC address can have several leases: a guest that was made anew comes with another client id, and its
+	# predecessor's lease has not expired. The one that expires last is the one in use; domifaddr does not tell it.
 	address=$(printf '%s' "$address_answer" | awk '
 		function usable(ip) {
 			return ip !~ /^(127\.|169\.254\.|0\.|fe[89ab][0-9a-f]:|::1$|::$|ff)/
 		}
 		$1 == "address-macs" { for (i = 2; i <= NF; i++) if ($i ~ /^[0-9a-f][0-9a-f](:[0-9a-f][0-9a-f])+$/) macs[++count] = $i; next }
+		$1 == "address-leases" {
+			ip = tolower($6); sub(/\/.*/, "", ip)
+			key = "address-lease " $5 " " tolower($4)
+			if (usable(ip) && $2 $3 > expiry[key]) { expiry[key] = $2 $3; seen[key] = ip }
+			next
+		}
 		$1 ~ /^address-/ {
 			for (i = 3; i < NF; i++) if ($i == "ipv4" || $i == "ipv6") {
 				ip = tolower($(i + 1)); sub(/\/.*/, "", ip)
-				# the last lease is the newest; elsewhere the first address is the main one
 				key = $1 " " $i " " tolower($(i - 1))
-				if (usable(ip) && (!(key in seen) || $1 == "address-lease")) seen[key] = ip
+				if (usable(ip) && !(key in seen)) seen[key] = ip
 			}
 		}
 		END {
@@ -69,6 +77,11 @@ ask_address() {
 	[ -z "$address_macs" ] ||
 		address_reasons="$(address_reason lease)$nl$(address_reason agent)$nl$(address_reason arp)"
 	return 1
+}
+
+ask_leases() {
+	mark address-leases
+	queue net-dhcp-leases "--network=$1"
 }
 
 # address_reason SOURCE: why it gave no address

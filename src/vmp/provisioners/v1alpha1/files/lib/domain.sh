@@ -78,7 +78,7 @@ define_domain() {
 write_domain() {
 	domain_xml=$(virt-install --connect "$libvirt_uri" "$@" --print-xml 1 --dry-run </dev/null 2>domain.xml.tmp) ||
 		die "virt-install refused the definition: $(cat domain.xml.tmp)"
-	unescape_twice "$@"
+	unescape_twice
 	definition
 	domain_provisioner="<vmp:provisioner xmlns:vmp=\"urn:vmp:v1alpha1\" definition=\"$definition\" seed=\"$seed\"/>"
 	case $domain_xml in
@@ -92,18 +92,33 @@ write_domain() {
 	esac >domain.xml.tmp
 }
 
-# virt-install (4.1) escapes attributes twice. What looks so in its answer is, unless an option is itself written so,
-# brought back by one level.
+# Up to 5.0, virt-install escapes attributes twice (https://github.com/virt-manager/virt-manager/issues/838): they are
+# brought back by one level. Only the inside of tags is touched; in an answer of virt-install `>` ends a tag.
 unescape_twice() {
-	case $* in
-		*'&amp;'* | *'&lt;'* | *'&gt;'* | *'&quot;'* | *'&apos;'*) return ;;
-	esac
 	case $domain_xml in
-		*'&amp;amp;'* | *'&amp;lt;'* | *'&amp;gt;'* | *'&amp;quot;'* | *'&amp;apos;'*)
-			domain_xml=$(printf '%s\n' "$domain_xml" | sed -e 's/&amp;\(amp;\)/\&\1/g' -e 's/&amp;\([lg]t;\)/\&\1/g' \
-				-e 's/&amp;\(quot;\)/\&\1/g' -e 's/&amp;\(apos;\)/\&\1/g')
-			;;
+		*'&amp;amp;'* | *'&amp;lt;'* | *'&amp;gt;'* | *'&amp;quot;'* | *'&amp;apos;'*) ;;
+		*) return 0 ;;
 	esac
+	domain_probe=$(virt-install --connect test:///default --name probe --memory 64 --import --disk none --network none \
+		--osinfo detect=off,require=off --graphics 'vnc,passwd=&' --print-xml --dry-run </dev/null 2>/dev/null) || :
+	case $domain_probe in
+		*'passwd="&amp;"'*) return 0 ;;
+	esac
+	domain_xml=$(printf '%s\n' "$domain_xml" | awk '{
+		line = ""
+		while (match($0, /<[^>]*>/)) {
+			tag = substr($0, RSTART, RLENGTH)
+			gsub(/&amp;amp;/, "\001", tag)
+			gsub(/&amp;lt;/, "\\&lt;", tag)
+			gsub(/&amp;gt;/, "\\&gt;", tag)
+			gsub(/&amp;quot;/, "\\&quot;", tag)
+			gsub(/&amp;apos;/, "\\&apos;", tag)
+			gsub(/\001/, "\\&amp;", tag)
+			line = line substr($0, 1, RSTART - 1) tag
+			$0 = substr($0, RSTART + RLENGTH)
+		}
+		print line $0
+	}')
 }
 
 create_domain() {

@@ -58,8 +58,8 @@ plan_volume() {
 			;;
 		backing)
 			[ -z "$path" ] || return 0
-			# Its capacity, when not given, is the backing volume's, which is not known before that is filled.
-			if [ -z "$base_path" ] || { [ -z "$5" ] && has_line "$uploading" "$7/$8"; }; then
+			# Its capacity is at least the backing volume's, which is not known before that is filled.
+			if [ -z "$base_path" ] || has_line "$uploading" "$7/$8"; then
 				deferred=$7/$8
 				return 0
 			fi
