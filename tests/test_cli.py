@@ -327,7 +327,11 @@ def test_colour_is_for_terminals_only_and_no_color_is_respected() -> None:
 
 def test_ctrl_c_is_exit_code_130_without_a_word() -> None:
     process = subprocess.Popen(
-        [*VMP, "list", "-r", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*VMP, "list", "-r", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     )
     assert process.stdin is not None
     process.stdin.write(b"#" * 300_000)  # more than a pipe holds: it returns when the command reads

@@ -436,7 +436,8 @@ def test_libvirt_takes_the_definition_of_each_vm(
     options = configurations[name]["vm"]["libvirt"]["domain"]["virtInstall"]
     for disk in options["disk"]:
         pool, _, volume = disk["options"]["vol"].partition("/")
-        assert f"<source pool='{pool}' volume='{volume}'/>" in defined or f"/{pool}/{volume}'" in defined
+        path = run("virsh", "vol-path", "--pool", pool, "--vol", volume).strip()
+        assert f"<source pool='{pool}' volume='{volume}'/>" in defined or f"<source file='{path}'" in defined
     assert "<serial type='pty'>" in defined
     assert defined.count("<readonly/>") == 1  # the seed, or the live ISO
     assert ("<graphics" in defined) == (options["graphics"] != "none")
