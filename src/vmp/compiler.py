@@ -68,7 +68,8 @@ class Compiler:
         wanted = dict.fromkeys(names)
         for name in wanted:
             if name not in self.vms:
-                self._report.error("unknown-vm", f"unknown VM {name!r}", help=nearest(name, self.vms))
+                help_ = "a registry is given as --registry FILE" if name.endswith((".yaml", ".yml")) else None
+                self._report.error("unknown-vm", f"unknown VM {name!r}", help=nearest(name, self.vms) or help_)
         return [name for name in self.vms if not wanted or name in wanted]
 
     def image_references(self) -> list[str]:
@@ -117,7 +118,8 @@ class Compiler:
         fixed["IMAGE_TAG"] = image.tag
         fixed["IMAGE_URL"] = image.url
         fixed["IMAGE_VOLUME_NAME"] = image.volume_name
-        scope = Scope({**low, **found.variables, **own_variables, **fixed}, self._report)
+        written = {**low, **found.variables, **own_variables}
+        scope = Scope({**written, **fixed}, self._report)
         expanded = Mapping({key: _expand_entry(key, entry, scope) for key, entry in merged.entries.items()}, own.span)
         vm: VmEntry = VM.decode(expanded, (), self._decoding)
         variables = scope.all_values()
@@ -133,6 +135,7 @@ class Compiler:
             image=image,
             variables=variables,
             own_variables=frozenset(own_variables),
+            places={key: value.span for key, value in written.items() if isinstance(value, Scalar)},
         )
         provisioner.check(configuration, expanded, self._report)
         return configuration

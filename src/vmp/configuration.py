@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from vmp.diagnostics import Span
 from vmp.images import Image
 from vmp.schema import NodeEntry, VmEntry
 from vmp.shapes import camel_case, plain_record
@@ -15,7 +16,7 @@ class Configuration:
     """Everything about one VM after resolution, merging, expansion and validation.
 
     ``own_variables`` names the variables that the VM itself sets (templates included): they win over a
-    setting of the VM, while variables of its node and image do not.
+    setting of the VM, while variables of its node and image do not. ``places`` is where variables were written.
     """
 
     vm: VmEntry
@@ -23,6 +24,7 @@ class Configuration:
     image: Image
     variables: dict[str, str]
     own_variables: frozenset[str]
+    places: dict[str, Span]
 
     def plain(self) -> dict[str, Any]:
         """Return the configuration as plain data, as ``vmp config`` prints it."""

@@ -89,7 +89,7 @@ class Scope:
         if name in self._values:
             return self._values[name]
         if name not in self._variables:
-            message, help_ = f"unknown variable {name!r}", nearest(name, self._variables)
+            message, help_ = f"unknown variable {name!r}", nearest(name, self._variables) or _HELP
             self._error("unknown-variable", message, name, user, help_)
             return None
         if self._variables[name] is None:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from vmp.diagnostics import Diagnostic, Report, Span
 
 _RED, _BLUE, _CYAN, _BOLD, _PLAIN = "\033[1;31m", "\033[1;34m", "\033[36m", "\033[1m", "\033[0m"
-_SECRET = re.compile("passw|secret|token|private", re.IGNORECASE)
+_SECRET = re.compile(r"(passw|secret|token|private)[\w-]*[\"']?\s*[:=]", re.IGNORECASE)
 _WIDTH = 160
 
 _Painter = Callable[[str, str], str]

@@ -31,6 +31,7 @@ _WORDS: dict[str, Kind] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), "null"),
     **dict.fromkeys(("true", "True", "TRUE", "false", "False", "FALSE"), "bool"),
 }
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 _STANDARD = "tag:yaml.org,2002:"
 _NOT_ALLOWED = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _MAX_NUMBER = 300  # digits; anything longer is no number anybody means, and slow to convert
@@ -81,9 +82,10 @@ class _Stop(Exception):
 class _Frame:
     """A collection that is being read."""
 
-    __slots__ = ("anchor", "entries", "is_mapping", "items", "key", "merged", "patch", "start", "weight")
+    __slots__ = ("anchor", "entries", "is_flow", "is_mapping", "items", "key", "merged", "patch", "start", "weight")
 
-    def __init__(self, is_mapping: bool, start: Any, anchor: str | None) -> None:
+    def __init__(self, is_mapping: bool, start: Any, anchor: str | None, is_flow: bool) -> None:
+        self.is_flow = is_flow
         self.is_mapping = is_mapping
         self.start = start
         self.anchor = anchor
@@ -183,7 +185,7 @@ class _Composer:
             raise _Stop
         if event.anchor:
             self.anchors[event.anchor] = None
-        self.stack.append(_Frame(is_mapping, event.start_mark, event.anchor))
+        self.stack.append(_Frame(is_mapping, event.start_mark, event.anchor, bool(event.flow_style)))
 
     def close(self, event: Any) -> None:
         frame = self.stack.pop()
@@ -197,11 +199,27 @@ class _Composer:
                     entries.update(merged.entries)
                 entries.update(frame.entries)
             node = Mapping(entries, span, frame.patch)
+            if frame.is_flow and len(entries) == 1:
+                self.check_unquoted_variable(node)
         else:
             node = Sequence(tuple(frame.items), span)
         if frame.anchor:
             self.anchors[frame.anchor] = (node, frame.weight)
         self.add(node, frame.weight)
+
+    def check_unquoted_variable(self, node: Mapping) -> None:
+        """Report ``{NAME}`` without quotes, which YAML reads as a mapping from NAME to nothing."""
+        (entry,) = node.entries.values()
+        value = entry.value
+        if (
+            isinstance(value, Scalar)
+            and value.kind == "null"
+            and not value.text
+            and _VARIABLE.fullmatch(entry.key.text)
+        ):
+            name = entry.key.text
+            message = f"{{{name}}} without quotes is a YAML mapping, not a variable"
+            self.report.error("variable-syntax", message, node.span, help=f'write "{{{name}}}" in quotes')
 
     def alias(self, event: Any) -> None:
         span = self.span(event.start_mark, event.end_mark)

@@ -194,7 +194,7 @@ def test_waiting_for_a_vm_that_does_not_run_fails_at_once(tiny_disk: Path, ssh_k
     assert refused.returncode != 0 and "make up" in refused.stderr
     vm.make("create")
     refused = vm.make("wait-for-ready", check=False, timeout=20)
-    assert refused.returncode != 0 and "make start" in refused.stderr
+    assert refused.returncode != 0 and "shut off" in refused.stderr
     vm.make("delete-all")
 
 
@@ -212,4 +212,32 @@ def test_the_address_is_that_of_the_newest_lease(tiny_disk: Path, ssh_key: Path,
         leases.write_text(json.dumps(order))
         assert vm.make("ip").stdout.strip() == address
     leases.write_text(json.dumps(current))
+    vm.make("delete-all", "V1ALPHA1_STOP_TIMEOUT_SECS=0")
+
+
+RETAINED = """
+  - name: web
+    template: cloud
+    libvirt:
+      pools:
+        - name: "{{VM_NAME}}"
+          deletionPolicy: Retain
+      volumes:
+        - name: data.raw
+          poolName: "{{VM_NAME}}"
+          format: raw
+          capacity: {capacity}
+          deletionPolicy: Retain
+"""
+
+
+def test_a_retained_volume_grows_when_the_vm_is_made_anew(tiny_disk: Path, ssh_key: Path, base: Path) -> None:
+    vm = generate(cloud(tiny_disk, ssh_key, RETAINED.format(capacity="8M")), base)["web"]
+    vm.make("up")
+    generate(cloud(tiny_disk, ssh_key, RETAINED.format(capacity="16M")), base)
+    assert "make down up" in vm.make("up").stderr
+    assert str(8 * 1024**2) in virsh("vol-info", "--bytes", "--pool", "web", "data.raw")
+    vm.make("down", "V1ALPHA1_STOP_TIMEOUT_SECS=0")
+    assert "grew volume web/data.raw to 16M" in vm.make("up").stderr
+    assert str(16 * 1024**2) in virsh("vol-info", "--bytes", "--pool", "web", "data.raw")
     vm.make("delete-all", "V1ALPHA1_STOP_TIMEOUT_SECS=0")

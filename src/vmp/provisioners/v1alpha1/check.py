@@ -39,17 +39,16 @@ def check(configuration: Configuration, vm: Mapping, report: Report) -> None:
     _check_pools(vm, report)
     _check_seed(configuration, vm, report)
     _check_uuid(configuration, vm, report)
+    _check_domain(configuration, vm, report)
 
 
 def _check_knobs(configuration: Configuration, vm: Mapping, report: Report) -> None:
     for name, value in configuration.variables.items():
         if not name.startswith(PREFIX):
             continue
-        span = _span(vm, "vars", name)
+        span = configuration.places.get(name, vm.span)
         if name not in KNOBS:
-            own = _at(vm, "vars")
-            place = own.span_of(name) if isinstance(own, Mapping) else span
-            report.error("unknown-variable", f"unknown knob {name!r}", place, help=nearest(name, KNOBS))
+            report.error("unknown-variable", f"unknown knob {name!r}", span, help=nearest(name, KNOBS))
         elif KNOBS[name] and not (value.isascii() and value.isdigit() and len(value) < 9):
             report.error("bad-value", f"{name} is {value!r}, not a number of seconds", span)
 
@@ -59,6 +58,32 @@ def _check_uuid(configuration: Configuration, vm: Mapping, report: Report) -> No
     if uuid is not None and not re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", uuid):
         span = _span(vm, "libvirt", "domain", "virtInstall", "uuid")
         report.error("bad-value", f"{uuid!r} is not a UUID", span)
+
+
+def _check_domain(configuration: Configuration, vm: Mapping, report: Report) -> None:
+    """Report what virt-install would refuse only after the image has been downloaded and uploaded."""
+    options = configuration.vm.libvirt.domain.virt_install
+    place = ("libvirt", "domain", "virtInstall")
+    memory = options.get("memory")
+    if isinstance(memory, str) and re.fullmatch(r"[0-9.]+\s*[A-Za-z]+", memory):
+        message, help_ = f"{memory!r} is not a size of memory", "a number of MiB, without a unit"
+        report.error("bad-value", message, _span(vm, *place, "memory"), help=help_)
+    own_pools = {pool.name for pool in configuration.vm.libvirt.pools}
+    volumes = {f"{volume.pool_name}/{volume.name}": None for volume in configuration.vm.libvirt.volumes}
+    disks = options.get("disk")
+    for disk in disks if isinstance(disks, tuple) else ():
+        found = (disk.options or {}).get("vol")
+        if isinstance(found, str) and found.partition("/")[0] in own_pools and found not in volumes:
+            span = _disk_span(_at(vm, *place, "disk"), disk.name) or _span(vm, *place, "disk")
+            message = f"disk {disk.name!r} is volume {found!r}, which is not among 'volumes'"
+            report.error("bad-value", message, span, help=nearest(found, volumes))
+
+
+def _disk_span(disks: Node | None, name: str) -> Span | None:
+    for node in disks.items if isinstance(disks, Sequence) else ():
+        if getattr(_at(node, "name"), "text", None) == name:
+            return _span(node, "options", "vol")
+    return None
 
 
 def _check_pools(vm: Mapping, report: Report) -> None:

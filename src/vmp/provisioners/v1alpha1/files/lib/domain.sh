@@ -177,7 +177,7 @@ start_queued() {
 	run_batch || {
 		start_failure=$failure
 		look_state
-		[ "$domain_state" = running ] || die "could not start domain $domain_name" "$start_failure"
+		[ "$domain_state" = running ] || die "could not create and start domain $domain_name" "$start_failure"
 	}
 	domain_state=running
 }
@@ -262,7 +262,11 @@ delete_domain() {
 	}
 	undefine_failure=''
 	mark undefine
-	[ "$domain_state" = 'shut off' ] || queue destroy "--domain=$domain_uuid"
+	undefine_note=''
+	[ "$domain_state" = 'shut off' ] || {
+		queue destroy "--domain=$domain_uuid"
+		undefine_note=' (the plug was pulled)'
+	}
 	undefine_flags=$(virsh help undefine) || die 'virsh does not work' "$undefine_flags"
 	set -- "--domain=$domain_uuid"
 	for flag in --managed-save --snapshots-metadata --checkpoints-metadata --nvram --tpm; do
@@ -274,7 +278,7 @@ delete_domain() {
 	if [ "$users_wanted" ]; then queue_storage; else look; fi
 	run_batch || die 'libvirt did not answer as it should' "$failure"
 	[ -z "$domain_state" ] || die "could not delete domain $domain_name" "$undefine_failure"
-	say "deleted domain $domain_name"
+	say "deleted domain $domain_name$undefine_note"
 	forget_domain
 }
 

@@ -52,12 +52,18 @@ plan_volume() {
 	case $6 in
 		upload) plan_upload "$@" ;;
 		blank)
-			[ -z "$path" ] || return 0
+			[ -z "$path" ] || {
+				plan_growth "$@"
+				return
+			}
 			queue_create_volume "$1" "$2" "$3" "$5"
 			queue_done "created volume $1/$2"
 			;;
 		backing)
-			[ -z "$path" ] || return 0
+			[ -z "$path" ] || {
+				plan_growth "$@"
+				return
+			}
 			# Its capacity is at least the backing volume's, which is not known before that is filled.
 			if [ -z "$base_path" ] || has_line "$uploading" "$7/$8"; then
 				deferred=$7/$8
@@ -106,7 +112,7 @@ plan_upload() {
 			;;
 	esac
 	if [ "$path" ]; then
-		[ -z "$5" ] || [ "$domain_state" ] || plan_growth "$@"
+		plan_growth "$@"
 		# The seed's volume is made anew with each domain: it is small, and must never be an old one.
 		[ "$7" = "$seed_path" ] && [ -z "$domain_state" ] || return 0
 		case $filled in
@@ -119,8 +125,10 @@ plan_upload() {
 	mark "made $number"
 }
 
-# plan_growth POOL NAME FORMAT POLICY CAPACITY…: an uploaded volume begins with the capacity of its file
+# plan_growth POOL NAME FORMAT POLICY CAPACITY…: before there is a domain, a volume that is smaller than described is
+# grown: one that was just uploaded begins with the capacity of its file, one that was retained may be older
 plan_growth() {
+	[ "$5" ] && [ -z "$domain_state" ] || return 0
 	bytes_of "$5"
 	case $grown in
 		*" $number "*) return ;;

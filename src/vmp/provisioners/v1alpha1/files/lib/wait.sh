@@ -6,17 +6,11 @@
 wait_ready() {
 	check_ssh
 	wait_begin=$(date +%s)
-	if [ -z "$V1ALPHA1_SSH_HOST$V1ALPHA1_IP_CMD" ]; then
-		look_state
-		case $domain_state in
-			'') die "there is no domain $domain_name" "'make up' makes and starts it" ;;
-			'shut off' | crashed | paused) die "the domain is $domain_state" "'make start' starts it" ;;
-		esac
-	fi
-	wait_stage=address wait_seen=''
+	wait_stage=address wait_seen='' wait_said=''
 	until find_address; do
 		wait_for_running
 		wait_seen=$address_reasons
+		wait_say 'waiting for an address'
 		wait_again
 	done
 	[ "$1" != ip ] || {
@@ -33,6 +27,7 @@ wait_ready() {
 				;;
 		esac
 		wait_seen="address $address: ${ssh_output:-exit code $ssh_code}"
+		wait_say "waiting for SSH at $address: ${ssh_output:-exit code $ssh_code}"
 		wait_again
 		wait_address=$address # it may have another one by now
 		find_address || {
@@ -46,6 +41,7 @@ wait_ready() {
 	fi
 	wait_stage=cloud-init
 	until cloud_init_ready; do
+		wait_say "waiting for cloud-init: ${ssh_output%%"$nl"*}"
 		wait_again
 	done
 	say "ready at $address"
@@ -58,6 +54,12 @@ wait_for_running() {
 			die "not ready: $address_reasons" "'make up' makes and starts it"
 			;;
 	esac
+}
+
+# wait_say TEXT: once, until it changes
+wait_say() {
+	[ "$1" = "$wait_said" ] || say "$1"
+	wait_said=$1
 }
 
 wait_again() {
