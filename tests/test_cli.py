@@ -175,7 +175,6 @@ def test_diagnostics_have_the_documented_form() -> None:
         "   |\n"
         "12 |   - {name: bad, template: base, mistake: 1}\n"
         "   |                                 ^^^^^^^\n"
-        "   = note: met by VM 'bad'\n"
     )
 
 

@@ -84,9 +84,9 @@ class Compiler:
         for name in names:
             if check_name(name):
                 continue  # reported, and its domain is likely to be called the same
-            self._report.context = name
+            self._report.context, self._report.own = name, self.vms[name].span
             configuration = self._compile(name)
-            self._report.context = ""
+            self._report.context, self._report.own = "", None
             if configuration is not None:
                 found.append(configuration)
         return found

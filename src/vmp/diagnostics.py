@@ -86,14 +86,17 @@ class Diagnostic(NamedTuple):
 class Report:
     """Collects diagnostics; the same mistake at the same place is kept once, with all who meet it.
 
-    ``calls`` counts every mistake that was met, also those kept already.
+    ``tokens`` remembers where the tokens of a text stand, once one of them is wrong. ``calls`` counts every
+    mistake that was met, also those kept already.
     """
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str, Span | None, str | None, str | None], dict[str, None]] = {}
         self.sources: dict[str, str] = {}
         self._lines: dict[str, list[str]] = {}
+        self.tokens: dict[Span, dict[str, Span]] = {}
         self.context = ""
+        self.own: Span | None = None
         self.calls = 0
 
     def error(
@@ -109,7 +112,7 @@ class Report:
         assert code in CODES, code
         self.calls += 1
         met_by = self._found.setdefault((code, message, span, help, note), {})
-        if self.context:
+        if self.context and not _is_within(span, self.own):
             met_by[self.context] = None
 
     def lines(self, file: str) -> list[str]:
@@ -130,11 +133,27 @@ class Report:
         return sorted(map(_with_note, self._found.items()), key=_place)
 
 
+class _Budget:
+    """How many comparisons are spent on suggestions: thousands of mistakes among thousands of names get none."""
+
+    def __init__(self, comparisons: int) -> None:
+        self.left = comparisons
+
+    def take(self, comparisons: int) -> bool:
+        self.left -= comparisons
+        return self.left >= 0
+
+
+_budget = _Budget(20_000)
+
+
 def nearest(word: str, known: object) -> str | None:
     """Return "did you mean 'X'?" for the known word most like ``word``, if one is alike enough."""
     from difflib import get_close_matches  # costs milliseconds that only a mistake has to pay
 
     names = [str(name) for name in known]  # type: ignore[attr-defined]
+    if not _budget.take(len(names)):
+        return None
     folded = {name.casefold(): name for name in names}
     close = get_close_matches(word, names, n=1, cutoff=0.6) or [
         folded[match] for match in get_close_matches(word.casefold(), list(folded), n=1, cutoff=0.6)
@@ -151,6 +170,11 @@ def _with_note(
         shown = ", ".join(map(repr, vms[:3])) + (f" and {len(vms) - 3} more" if len(vms) > 3 else "")
         note = f"met by VM {shown}" if len(vms) == 1 else f"met by {len(vms)} VMs: {shown}"
     return Diagnostic(code, message, span, help_, note)
+
+
+def _is_within(span: Span | None, outer: Span | None) -> bool:
+    """Tell whether a mistake stands in the VM that meets it, which then needs no mention."""
+    return bool(span and outer and span.file == outer.file and outer[1:3] <= span[1:3] < outer[3:5])
 
 
 def _place(diagnostic: Diagnostic) -> tuple[bytes, int, int, str, str]:

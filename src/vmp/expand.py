@@ -192,13 +192,19 @@ def report_wrong(part: Wrong, node: Scalar, report: Report) -> None:
 
 def locate(token: str, node: Scalar, report: Report) -> Span:
     """Return the place of a token within a scalar, as the file spells it."""
-    span = node.span
-    lines = report.lines(span.file)[span.line - 1 : span.end_line]
-    for offset, line in enumerate(lines):
+    if node.span not in report.tokens:
+        report.tokens[node.span] = _token_places(node.span, report.lines(node.span.file))
+    return report.tokens[node.span].get(token, node.span)
+
+
+def _token_places(span: Span, source: list[str]) -> dict[str, Span]:
+    """Return where each token of a scalar stands first."""
+    places: dict[str, Span] = {}
+    for offset, line in enumerate(source[span.line - 1 : span.end_line]):
         number = span.line + offset
         start = span.column - 1 if offset == 0 else 0
         end = span.end_column - 1 if number == span.end_line else len(line)
         for match in _TOKEN.finditer(line, start, end):
-            if match.group() == token:
-                return Span(span.file, number, match.start() + 1, number, match.end() + 1)
-    return span
+            place = Span(span.file, number, match.start() + 1, number, match.end() + 1)
+            places.setdefault(match.group(), place)
+    return places

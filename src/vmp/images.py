@@ -72,7 +72,11 @@ class Images:
                 if found:
                     self._found[reference] = found
                 return found
-        help_ = "the patterns are: " + "  ".join(patterns) if patterns else "the image has no tags"
+        help_ = (
+            "the patterns are: " + "  ".join([*patterns[:10], *(["…"] if len(patterns) > 10 else [])])
+            if patterns
+            else "the image has no tags"
+        )
         self._report.error("no-tag-matches", f"no tag of image {name!r} matches {tag!r}", span, help=help_)
         return None
 

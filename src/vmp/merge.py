@@ -20,6 +20,8 @@ OWN_KEYS = frozenset({"name", "template", "templates"})
 
 def merge(base: Node, over: Node) -> Node:
     """Lay ``over`` on ``base``."""
+    if base is over and not over.patched:
+        return base
     if isinstance(over, Mapping):
         if over.patch:
             return over

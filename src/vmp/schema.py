@@ -43,9 +43,12 @@ BUILT_IN_VARIABLES = {
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CAPACITY = re.compile(r"(?=.*[1-9])[0-9]+(b|bytes?|[kmgtpe](i?b)?)?", re.IGNORECASE)
+_HOST = re.compile(r"[\w.:%@+][\w.:%@+-]*")
+"""A host or user: ssh hands them on to a shell where a node is in between (see CVE-2023-51385)."""
+
 _URI = re.compile(
     r"""(?P<driver>[a-z][a-z0-9]*)(\+(?P<transport>[a-z0-9]+))?://
-    (?P<authority>((?P<user>[^\s,@/?#]+)@)?(?P<host>[^-\s,@/?#:\[\]][^\s,@/?#:\[\]]*|\[[0-9A-Fa-f:.%]+\])(:(?P<port>[0-9]+))?)?
+    (?P<authority>((?P<user>[^\s,@/?#]+)@)?(?P<host>[\w.][\w.-]*|\[[0-9A-Fa-f:.%]+\])(:(?P<port>[0-9]+))?)?
     (/[^?#]*)?(\?(?P<query>[^#]*))?""",
     re.VERBOSE,
 )
@@ -80,7 +83,7 @@ def check_name(name: str) -> tuple[str, str | None] | None:
 
 def check_object_name(name: str) -> tuple[str, str | None] | None:
     """Judge the name of a pool or volume."""
-    if not name or "/" in name or name in (".", "..") or not name.isprintable():
+    if not name or "/" in name or name in (".", "..") or not name.isprintable() or name != name.strip():
         return f"{name!r} cannot name a pool or volume", "it becomes a file name: printable, not empty, without '/'"
     return None
 
@@ -88,6 +91,13 @@ def check_object_name(name: str) -> tuple[str, str | None] | None:
 def check_not_empty(text: str) -> tuple[str, str | None] | None:
     """Judge a text of which only emptiness is wrong."""
     return None if text else ("it is empty", None)
+
+
+def check_password(text: str) -> tuple[str, str | None] | None:
+    """Judge a password: ssh reads the first line of what askpass prints, of at most 1023 bytes."""
+    if text and "\n" not in text and "\r" not in text and len(text.encode(errors="replace")) < 1000:
+        return None
+    return "not a password that ssh can be given", "one line, not empty, shorter than 1000 bytes"
 
 
 def check_image_name(name: str) -> tuple[str, str | None] | None:
@@ -115,23 +125,31 @@ def check_capacity(text: str) -> tuple[str, str | None] | None:
 
 def check_directory(path: str) -> tuple[str, str | None] | None:
     """Judge the directory of a pool, a path on the node."""
-    if not path.startswith("/") or "\n" in path:
+    if not path.startswith("/") or path.startswith("//") or not path.isprintable():
         return f"{path!r} is not an absolute path", "a pool's directory is a path on the node that begins with '/'"
     return None
 
 
 def check_host(text: str) -> tuple[str, str | None] | None:
     """Judge what ssh gets as user or host: it must not pass for an option."""
-    if text.startswith("-") or not text.isprintable() or not text:
-        return f"{text!r} cannot be passed to ssh", "not empty, printable, and not beginning with '-'"
-    return None
+    if _HOST.fullmatch(text):
+        return None
+    return f"{text!r} cannot be passed to ssh", "letters, digits and . _ : % @ + only, not beginning with '-'"
 
 
 def check_uri(uri: str) -> tuple[str, str | None] | None:
     """Judge a libvirt connection URI (https://libvirt.org/uri.html)."""
-    if (match := _URI.fullmatch(uri)) and uri.isprintable() and not (match["user"] or "").startswith("-"):
+    if (match := _URI.fullmatch(uri)) and uri.isprintable() and _is_ssh_user(match["user"] or ""):
         return None
     return f"{uri!r} is not a libvirt connection URI", "like qemu:///system or qemu+ssh://user@host/system"
+
+
+def _is_ssh_user(user: str) -> bool:
+    if "%" in user:
+        from urllib.parse import unquote
+
+        user = unquote(user)
+    return not user or bool(_HOST.fullmatch(user))
 
 
 class Gateway(NamedTuple):
@@ -321,7 +339,7 @@ VIRT_INSTALL_OPTIONS = frozenset(
     idmap import initrd-inject input install iommu iothreads keywrap launchSecurity launchsecurity location machine
     memballoon memdev memory memorybacking memtune metadata network noautoconsole nodisks nographics nonetworks noreboot
     numatune os-variant osinfo panic parallel paravirt pm pstore pxe qemu-commandline redirdev reinstall resource rng
-    seclabel security serial shmem smartcard sound sysinfo throttle-groups title tpm unattended uuid vcpus video
+    seclabel security serial shmem smartcard sound sysinfo throttle-groups tpm unattended uuid vcpus video
     virt-type vsock wait watchdog xml""".split()
 )
 """The options of virt-install 2 to 5 that describe a domain."""
@@ -483,7 +501,7 @@ class Ssh:
     user: str | None = optional(Text("a user name", check_host), "Who logs in; ssh's own default where unset.")
     host: str | None = optional(Text("a host name", check_host), "The address; looked up where unset.")
     password: str | None = optional(
-        Text("a password", check_not_empty), "Given to ssh through askpass, from a file that only its owner reads."
+        Text("a password", check_password), "Given to ssh through askpass, from a file that only its owner reads."
     )
     options: dict[str, tuple[str, ...]] = optional(
         MapOf(SshOption(), check_ssh_option),

@@ -155,7 +155,7 @@ class _Composer:
             kind = tag.removeprefix(_STANDARD)  # type: ignore[assignment]
             found = scalar_kind(text)
             if found != kind and not (found == "int" and kind == "float" and text[1:2] not in ("o", "x")):
-                self.report.error("bad-value", f"{text!r} is not a YAML {kind}", span)
+                self.report.error("bad-value", f"not a YAML {kind}", span)
                 kind = found
         elif tag not in ("!", _STANDARD + "str"):
             self.unknown_tag(tag, span)
@@ -200,26 +200,22 @@ class _Composer:
                 entries.update(frame.entries)
             node = Mapping(entries, span, frame.patch)
             if frame.is_flow and len(entries) == 1:
-                self.check_unquoted_variable(node)
+                node = self.check_unquoted_variable(node)
         else:
             node = Sequence(tuple(frame.items), span)
         if frame.anchor:
             self.anchors[frame.anchor] = (node, frame.weight)
         self.add(node, frame.weight)
 
-    def check_unquoted_variable(self, node: Mapping) -> None:
-        """Report ``{NAME}`` without quotes, which YAML reads as a mapping from NAME to nothing."""
+    def check_unquoted_variable(self, node: Mapping) -> Node:
+        """Report ``{NAME}`` without quotes, which YAML reads as a mapping from NAME to nothing; go on with the text."""
         (entry,) = node.entries.values()
-        value = entry.value
-        if (
-            isinstance(value, Scalar)
-            and value.kind == "null"
-            and not value.text
-            and _VARIABLE.fullmatch(entry.key.text)
-        ):
-            name = entry.key.text
-            message = f"{{{name}}} without quotes is a YAML mapping, not a variable"
-            self.report.error("variable-syntax", message, node.span, help=f'write "{{{name}}}" in quotes')
+        name, value = entry.key.text, entry.value
+        if not (isinstance(value, Scalar) and value.kind == "null" and not value.text and _VARIABLE.fullmatch(name)):
+            return node
+        message = f"{{{name}}} without quotes is a YAML mapping, not a variable"
+        self.report.error("variable-syntax", message, node.span, help=f'write "{{{name}}}" in quotes')
+        return Scalar(f"{{{name}}}", "str", node.span)
 
     def alias(self, event: Any) -> None:
         span = self.span(event.start_mark, event.end_mark)

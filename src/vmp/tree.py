@@ -12,6 +12,7 @@ import fcntl
 import os
 import shutil
 import signal
+import stat
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -73,7 +74,9 @@ class _Staged:
         if os.path.lexists(target):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), target)
         staging = os.path.join(self._base, f".{name}.vmp-new")
-        if os.path.lexists(staging):
+        if os.path.islink(staging) or os.path.isfile(staging):
+            os.unlink(staging)
+        elif os.path.lexists(staging):
             shutil.rmtree(staging)
         self._new_directories.append((staging, target))
         os.mkdir(staging)
@@ -86,11 +89,17 @@ class _Staged:
             _write(f"{staging}/{path}", file)
 
     def _add_changes(self, target: str, tree: Tree) -> None:
+        ours = os.path.lexists(f"{target}/{MANIFEST}")
+        for directory in {path.rpartition("/")[0] for path in tree} - {""}:
+            if os.path.islink(f"{target}/{directory}"):
+                raise NotADirectoryError(errno.ENOTDIR, "is a symbolic link", f"{target}/{directory}")
         for path, file in tree.items():
             place = f"{target}/{path}"
             if not _same(place, file):
                 if os.path.isdir(place):
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), place)
+                if not ours and os.path.lexists(place):
+                    raise FileExistsError(errno.EEXIST, "exists, and was not written by vmp", place)
                 self.make_directories(os.path.dirname(place))
                 head, tail = os.path.split(place)
                 staging = os.path.join(head, f".{tail}.vmp-new")
@@ -100,8 +109,12 @@ class _Staged:
                 _write(staging, file)
         for path in _listed(os.path.join(target, MANIFEST)):
             place = os.path.join(target, path)
-            if path not in tree and os.path.lexists(place) and not os.path.isdir(place):
-                self._stale.append(place)
+            directory = os.path.dirname(place)
+            if path in tree or not os.path.lexists(place) or os.path.isdir(place) or os.path.islink(directory):
+                continue
+            if not os.access(directory, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), place)
+            self._stale.append(place)
 
     def make_directories(self, directory: str) -> None:
         """Make a directory and those above it, remembering which were not there."""
@@ -109,7 +122,10 @@ class _Staged:
             if os.path.lexists(directory):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), directory)
             self.make_directories(os.path.dirname(directory))
-            os.mkdir(directory)
+            try:
+                os.mkdir(directory)
+            except FileExistsError:
+                return  # another vmp was faster
             self._made.append(directory)
 
     def commit(self) -> None:
@@ -123,11 +139,15 @@ class _Staged:
     def _rename(self) -> None:
         for staging, target in self._new_directories:
             os.rename(staging, target)
+        manifests = [names for names in self._new_files if os.path.basename(names[1]) == MANIFEST]
         for staging, target in self._new_files:
-            os.rename(staging, target)
+            if os.path.basename(target) != MANIFEST:
+                os.rename(staging, target)
         for place in self._stale:
             os.unlink(place)
             _remove_if_empty(os.path.dirname(place))
+        for staging, target in manifests:  # last: until then the old one names what is to be removed
+            os.rename(staging, target)
 
     def undo(self) -> None:
         for staging, _ in self._new_directories:
@@ -153,12 +173,16 @@ def _write(path: str, file: File) -> None:
 def _same(path: str, file: File) -> bool:
     """Tell whether the file is there with this content, and not more open than it should be."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
     try:
         status = os.fstat(descriptor)
-        if status.st_size != len(file.content) or _mode_differs(status.st_mode & 0o777, file.mode):
+        if (
+            not stat.S_ISREG(status.st_mode)
+            or status.st_size != len(file.content)
+            or _mode_differs(status.st_mode & 0o777, file.mode)
+        ):
             return False
         return os.read(descriptor, status.st_size + 1) == file.content
     finally:
@@ -174,8 +198,10 @@ def _mode_differs(found: int, wanted: int) -> bool:
 def _listed(manifest: str) -> Iterable[str]:
     """Return the paths of a manifest that stay inside its directory."""
     try:
+        if not os.path.isfile(manifest):
+            return []
         with open(manifest, encoding="utf-8") as stream:
-            lines = stream.read().splitlines()
+            lines = stream.read(1_000_000).splitlines()
     except (OSError, UnicodeDecodeError):
         return []
     paths = [line for line in lines if line and not line.startswith(("#", "/"))]

@@ -10,7 +10,7 @@ from vmp.diagnostics import Report, Span, nearest
 from vmp.nodes import Mapping, Node, Sequence
 from vmp.provisioners.v1alpha1.static import STATIC_NAMES
 from vmp.provisioners.v1alpha1.virt_install import given_uuid
-from vmp.schema import Volume
+from vmp.schema import Volume, check_host
 
 PREFIX = "V1ALPHA1_"
 """Variables that begin with this set knobs."""
@@ -40,6 +40,7 @@ def check(configuration: Configuration, vm: Mapping, report: Report) -> None:
     _check_seed(configuration, vm, report)
     _check_uuid(configuration, vm, report)
     _check_domain(configuration, vm, report)
+    _check_ssh(configuration, vm, report)
 
 
 def _check_knobs(configuration: Configuration, vm: Mapping, report: Report) -> None:
@@ -49,6 +50,8 @@ def _check_knobs(configuration: Configuration, vm: Mapping, report: Report) -> N
         span = configuration.places.get(name, vm.span)
         if name not in KNOBS:
             report.error("unknown-variable", f"unknown knob {name!r}", span, help=nearest(name, KNOBS))
+        elif name in ("V1ALPHA1_SSH_HOST", "V1ALPHA1_SSH_USER") and value and (wrong := check_host(value)):
+            report.error("bad-value", wrong[0], span, help=wrong[1])
         elif KNOBS[name] and not (value.isascii() and value.isdigit() and len(value) < 9):
             report.error("bad-value", f"{name} is {value!r}, not a number of seconds", span)
 
@@ -115,10 +118,26 @@ def _check_volumes(configuration: Configuration, vm: Mapping, report: Report) ->
         seen.add(key)
 
 
+def _check_upload_path(path: str, span: Span, report: Report) -> None:
+    normal = posixpath.normpath(path)
+    if normal in GENERATED_NAMES or normal.split("/")[0] == "lib":
+        report.error("bad-path", f"{path!r} is a file of the provisioner itself", span, help="such as .images/disk.img")
+
+
+def _check_ssh(configuration: Configuration, vm: Mapping, report: Report) -> None:
+    ssh = configuration.vm.ssh
+    for option, values in (ssh.options if ssh else {}).items():
+        for value in values:
+            if option.lower() in ("hostname", "user", "hostkeyalias") and (wrong := check_host(value)):
+                report.error("bad-value", wrong[0], _span(vm, "ssh", "options", option), help=wrong[1])
+
+
 def _check_content(volume: Volume, vm: Mapping, place: tuple[str | int, ...], report: Report) -> None:
     if volume.backing_volume and volume.format not in ("qcow2", "qed"):
         message = f"a volume of format {volume.format!r} cannot have a backing volume"
         report.error("bad-value", message, _span(vm, *place, "backingVolume"), help="use format: qcow2")
+    if volume.upload_file:
+        _check_upload_path(volume.upload_file.path, _span(vm, *place, "uploadFile", "path"), report)
     if volume.upload_file and not volume.upload_file.path.isprintable():
         span = _span(vm, *place, "uploadFile", "path")
         report.error("bad-path", "the path has a character that cannot be printed", span)

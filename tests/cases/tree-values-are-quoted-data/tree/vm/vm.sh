@@ -31,7 +31,7 @@ node_ssh_keyfile=''
 
 # knobs: make's command line and the environment win over the registry
 [ "${V1ALPHA1_SSH_OPTS+set}" ] || V1ALPHA1_SSH_OPTS='-o '\''A=b c'\'' $HOME'
-[ "${V1ALPHA1_SSH_HOST+set}" ] || V1ALPHA1_SSH_HOST='x'\''; y'
+[ "${V1ALPHA1_SSH_HOST+set}" ] || V1ALPHA1_SSH_HOST='web.example.org'
 
 # the pools that belong to this VM: name, directory, deletion policy
 each_pool() {
@@ -59,7 +59,7 @@ virt_install_options() {
 		'--name=a b'\''c"d' \
 		'--uuid=b5c8b4d7-8ded-8889-9c1b-1adf43d24001' \
 		'--description=$(touch x) `touch y` ; & | * ? # % ! \ '\''q'\'' "dq"' \
-		'--title=line one
+		'--qemu-commandline=line one
 line two
 ' \
 		'--metadata=title=ü 虚拟机 😀,description="a,b=c"' \

@@ -48,7 +48,7 @@ ask_address() {
 	# predecessor's lease has not expired. The one that expires last is the one in use; domifaddr does not tell it.
 	address=$(printf '%s' "$address_answer" | awk '
 		function usable(ip) {
-			return ip !~ /^(127\.|169\.254\.|0\.|fe[89ab][0-9a-f]:|::1$|::$|ff)/
+			return ip ~ /^[0-9a-f.:]+$/ && ip !~ /^(127\.|169\.254\.|0\.|fe[89ab][0-9a-f]:|::1$|::$|ff)/
 		}
 		$1 == "address-macs" { for (i = 2; i <= NF; i++) if ($i ~ /^[0-9a-f][0-9a-f](:[0-9a-f][0-9a-f])+$/) macs[++count] = $i; next }
 		$1 == "address-leases" {

@@ -4,6 +4,9 @@
 
 # check_owner: a domain of our name with another UUID is not touched
 check_owner() {
+	[ -z "$domain_state" ] || [ "$domain_mark" ] ||
+		die "the domain with UUID $domain_uuid on $libvirt_uri was not made by a provisioner: it carries no mark" \
+			'take that UUID out of the registry, or remove that domain'
 	owner_rest=$domains
 	while [ "$owner_rest" ]; do
 		owner_line=${owner_rest%%"$nl"*}

@@ -64,7 +64,7 @@ escape() {
 }
 
 mark() {
-	queue echo "$nl/@/$1$nl"
+	queue echo "$nl/@/$$/$1$nl"
 }
 
 # queue_done TEXT: said when everything queued since the last mark went well
@@ -115,6 +115,8 @@ look_volume() {
 run_batch() {
 	mark end
 	answer=$(virsh -q "$batch" 2>&1 | sed \
+		-e '/^ *<\(title\|description\)>.*<\/\(title\|description\)>$/d' \
+		-e '/^ *<title>/,/<\/title>$/d' -e '/^ *<description>/,/<\/description>$/d' -e '/^ *<metadata>$/,/^ *<\/metadata>$/d' \
 		-e '/<source /b' -e '/<path>/b' -e '/backingStore>/b' -e '/<provisioner /b' -e '/<kernel>/b' -e '/<initrd>/b' \
 		-e '/^ *<[/a-z]/d') || :
 	batch=''
@@ -127,7 +129,7 @@ read_answer() {
 	failure='' errors='' section='' ended=''
 	while IFS= read -r line; do
 		case $line in
-			/@/*) read_mark "${line#/@/}" ;;
+			"/@/$$/"*) read_mark "${line#"/@/$$/"}" ;;
 			error:\ *) read_error "${line#error: }" ;;
 			'') ;;
 			*) read_line ;;

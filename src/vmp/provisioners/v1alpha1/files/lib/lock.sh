@@ -5,8 +5,8 @@
 lock() {
 	if have flock; then
 		case $1 in
-			8) exec 8>"$2" ;;
-			*) exec 9>"$2" ;;
+			8) exec 8>>"$2" ;;
+			*) exec 9>>"$2" ;;
 		esac
 		flock -n "$1" && return
 		say "waiting for another run that $3"

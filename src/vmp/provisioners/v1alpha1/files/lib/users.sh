@@ -12,6 +12,7 @@ queue_domains() {
 		users_name=${users_name%"${users_name##*[! ]}"}
 		mark "users domain $users_name"
 		queue dumpxml "--domain=${users_line%%[[:space:]]*}"
+		queue dumpxml --inactive "--domain=${users_line%%[[:space:]]*}" # what attach-disk --config added
 		[ "${#batch}" -lt 60000 ] || run_users
 	done
 }

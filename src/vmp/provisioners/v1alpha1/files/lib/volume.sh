@@ -118,6 +118,12 @@ plan_upload() {
 		case $filled in
 			*" $number "*) return ;;
 		esac
+		replace_facts=$facts replace_batch=$batch replace_number=$number
+		batch=''
+		find_users
+		! user_of "$path" "$1/$2" || die "volume $1/$2 is used by $user: it is not this VM's to fill" \
+			'give the volume another name or pool'
+		facts=$replace_facts batch=$replace_batch number=$replace_number
 		queue vol-delete "--pool=$1" "--vol=$2"
 	fi
 	[ -s "$7" ] || die "cannot upload $7 to volume $1/$2: there is no such file, or it is empty"
