@@ -241,3 +241,72 @@ def test_a_retained_volume_grows_when_the_vm_is_made_anew(tiny_disk: Path, ssh_k
     assert "grew volume web/data.raw to 16M" in vm.make("up").stderr
     assert str(16 * 1024**2) in virsh("vol-info", "--bytes", "--pool", "web", "data.raw")
     vm.make("delete-all", "V1ALPHA1_STOP_TIMEOUT_SECS=0")
+
+
+SAME_SEED_VOLUME = """
+  - name: a
+    template: cloud
+    libvirt: &shared
+      domain:
+        virtInstall:
+          disk:
+            - name: seed
+              options: {vol: "default/seed-of-both.iso"}
+      volumes:
+        - name: seed.iso
+          $patch: delete
+        - name: seed-of-both.iso
+          poolName: default
+          format: raw
+          uploadFile: {path: seed.iso}
+  - name: b
+    template: cloud
+    libvirt: *shared
+"""
+
+
+def test_a_seed_volume_that_another_domain_uses_is_not_replaced(tiny_disk: Path, ssh_key: Path, base: Path) -> None:
+    vms = generate(cloud(tiny_disk, ssh_key, SAME_SEED_VOLUME), base)
+    vms["a"].make("create")
+    volume = Path("/var/lib/libvirt/images/seed-of-both.iso")
+    content = volume.read_bytes()
+    refused = vms["b"].make("create", check=False)
+    assert refused.returncode != 0 and "used by domain a" in refused.stderr
+    assert volume.read_bytes() == content
+    vms["b"].make("delete-all")
+    vms["a"].make("delete-all")
+
+
+def test_what_other_domains_say_of_themselves_does_not_hide_their_disks(
+    tiny_disk: Path, ssh_key: Path, base: Path
+) -> None:
+    vm = generate(cloud(tiny_disk, ssh_key, "  - name: web\n    template: cloud\n"), base)["web"]
+    vm.make("create")
+    foreign = base / "foreign.xml"
+    disk = f"<disk type='file'><source file='/var/lib/libvirt/images/{tiny_disk.name}'/><target dev='vda'/></disk>"
+    foreign.write_text(
+        "<domain type='qemu'><name>foreign</name><description>note\n/@/x\nerror: no\n</description>"
+        f"<memory>65536</memory><os><type>hvm</type></os><devices>{disk}</devices></domain>"
+    )
+    virsh("define", str(foreign))
+    kept = vm.make("delete-all")
+    assert "foreign" in kept.stderr
+    assert Path(f"/var/lib/libvirt/images/{tiny_disk.name}").exists()
+    virsh("undefine", "foreign")
+    vm.make("delete-all")
+
+
+def test_a_uuid_of_somebody_elses_domain_does_not_make_it_ours(tiny_disk: Path, ssh_key: Path, base: Path) -> None:
+    uuid = "11111111-2222-4333-8444-555555555555"
+    entry = f"  - name: web\n    template: cloud\n    libvirt: {{domain: {{virtInstall: {{uuid: {uuid}}}}}}}\n"
+    vm = generate(cloud(tiny_disk, ssh_key, entry), base)["web"]
+    foreign = base / "foreign.xml"
+    foreign.write_text(
+        f"<domain type='qemu'><name>web</name><uuid>{uuid}</uuid><memory>65536</memory>"
+        "<os><type>hvm</type></os></domain>"
+    )
+    virsh("define", str(foreign))
+    for target in ("up", "stop", "delete-all"):
+        refused = vm.make(target, check=False)
+        assert refused.returncode != 0 and "mark" in refused.stderr, target
+    virsh("undefine", "web")

@@ -278,3 +278,44 @@ def test_a_directory_that_may_not_be_written_is_left_as_it_was(base: Path) -> No
 def test_a_manifest_lists_what_was_written_and_itself() -> None:
     names = with_manifest({"b": File(b""), "a/c": File(b"")})[MANIFEST].content.decode().splitlines()
     assert [name for name in names if not name.startswith("#")] == [MANIFEST, "a/c", "b"]
+
+
+def test_a_directory_that_vmp_did_not_write_is_not_overwritten(base: Path) -> None:
+    (base / "vm").mkdir(parents=True)
+    (base / "vm" / "a").write_text("mine")
+    before = _files(base)
+    with pytest.raises(FileExistsError):
+        write_trees(str(base), {"vm": TREE})
+    assert _files(base) == before
+
+
+def test_nothing_is_written_or_removed_through_a_linked_directory(base: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "run").write_text("mine")
+    write_trees(str(base), {"vm": TREE})
+    (base / "vm/lib/run").unlink()
+    (base / "vm/lib").rmdir()
+    (base / "vm/lib").symlink_to(outside)
+    with pytest.raises(NotADirectoryError):
+        write_trees(str(base), {"vm": TREE})
+    _write(base, "vm", a="only")  # lib/run no longer belongs
+    assert (outside / "run").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["a", MANIFEST])
+def test_a_pipe_in_place_of_a_file_is_no_trap(base: Path, name: str) -> None:
+    write_trees(str(base), {"vm": TREE})
+    (base / "vm" / name).unlink()
+    os.mkfifo(base / "vm" / name)
+    write_trees(str(base), {"vm": TREE})
+    assert (base / "vm" / name).read_bytes() == TREE[name].content
+
+
+@pytest.mark.parametrize("left", ["file", "link"])
+def test_what_an_interrupted_run_left_is_no_obstacle_whatever_it_is(base: Path, left: str) -> None:
+    base.mkdir()
+    staging = base / ".vm.vmp-new"
+    staging.write_text("x") if left == "file" else staging.symlink_to("/nowhere")
+    write_trees(str(base), {"vm": TREE})
+    assert not os.path.lexists(staging) and (base / "vm/a").exists()
