@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from vmp.configuration import Configuration
-from vmp.diagnostics import Report, nearest
+from vmp.diagnostics import Report
 from vmp.expand import Scope, check_braces, expand
 from vmp.images import FoundImage, Images, variables_of
 from vmp.merge import Templates, element_name, settle
@@ -69,7 +69,9 @@ class Compiler:
         for name in wanted:
             if name not in self.vms:
                 help_ = "a registry is given as --registry FILE" if name.endswith((".yaml", ".yml")) else None
-                self._report.error("unknown-vm", f"unknown VM {name!r}", help=nearest(name, self.vms) or help_)
+                self._report.error(
+                    "unknown-vm", f"unknown VM {name!r}", help=self._report.nearest(name, self.vms) or help_
+                )
         return [name for name in self.vms if not wanted or name in wanted]
 
     def image_references(self) -> list[str]:
@@ -146,7 +148,9 @@ class Compiler:
         if node is None or name is None:
             return None
         if name not in self._nodes:
-            self._report.error("unknown-node", f"unknown node {name!r}", node.span, help=nearest(name, self._nodes))
+            self._report.error(
+                "unknown-node", f"unknown node {name!r}", node.span, help=self._report.nearest(name, self._nodes)
+            )
             return None
         return name
 
@@ -159,7 +163,7 @@ class Compiler:
         assert isinstance(node, Scalar)
         found = PROVISIONERS.get(node.text)
         if found is None:
-            message, help_ = f"unknown provisioner {node.text!r}", nearest(node.text, PROVISIONERS)
+            message, help_ = f"unknown provisioner {node.text!r}", self._report.nearest(node.text, PROVISIONERS)
             self._report.error("unknown-provisioner", message, node.span, help=help_)
         return found
 

@@ -7,6 +7,7 @@ here with their meaning, and the reference page is generated from this table.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import NamedTuple
 
 CODES: dict[str, str] = {
@@ -63,6 +64,10 @@ _LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 """Where libyaml begins a new line."""
 
 
+MAX_COMPARISONS = 20_000
+"""How many names one report compares for its suggestions."""
+
+
 class Span(NamedTuple):
     """A stretch of a file. Lines and columns count from 1; the end is exclusive."""
 
@@ -98,6 +103,7 @@ class Report:
         self.context = ""
         self.own: Span | None = None
         self.calls = 0
+        self._comparisons = 0
 
     def error(
         self,
@@ -121,6 +127,11 @@ class Report:
             self._lines[file] = _LINE_BREAK.split(self.sources[file]) if file in self.sources else []
         return self._lines[file]
 
+    def nearest(self, word: str, known: Collection[str]) -> str | None:
+        """Suggest as :func:`nearest` does, while cheap: not for thousands of mistakes among thousands of names."""
+        self._comparisons += len(known)
+        return nearest(word, known) if self._comparisons <= MAX_COMPARISONS else None
+
     def __bool__(self) -> bool:
         return bool(self._found)
 
@@ -133,27 +144,11 @@ class Report:
         return sorted(map(_with_note, self._found.items()), key=_place)
 
 
-class _Budget:
-    """How many comparisons are spent on suggestions: thousands of mistakes among thousands of names get none."""
-
-    def __init__(self, comparisons: int) -> None:
-        self.left = comparisons
-
-    def take(self, comparisons: int) -> bool:
-        self.left -= comparisons
-        return self.left >= 0
-
-
-_budget = _Budget(20_000)
-
-
-def nearest(word: str, known: object) -> str | None:
+def nearest(word: str, known: Collection[str]) -> str | None:
     """Return "did you mean 'X'?" for the known word most like ``word``, if one is alike enough."""
     from difflib import get_close_matches  # costs milliseconds that only a mistake has to pay
 
-    names = [str(name) for name in known]  # type: ignore[attr-defined]
-    if not _budget.take(len(names)):
-        return None
+    names = list(known)
     folded = {name.casefold(): name for name in names}
     close = get_close_matches(word, names, n=1, cutoff=0.6) or [
         folded[match] for match in get_close_matches(word.casefold(), list(folded), n=1, cutoff=0.6)

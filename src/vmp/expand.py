@@ -8,7 +8,7 @@ from collections.abc import Mapping as MappingType
 from functools import lru_cache
 from typing import NamedTuple
 
-from vmp.diagnostics import Report, Span, nearest
+from vmp.diagnostics import Report, Span
 from vmp.nodes import Entry, Mapping, Node, Scalar, Sequence
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}|\{[^{}\s]*\}|[{}]")
@@ -89,7 +89,7 @@ class Scope:
         if name in self._values:
             return self._values[name]
         if name not in self._variables:
-            message, help_ = f"unknown variable {name!r}", nearest(name, self._variables) or _HELP
+            message, help_ = f"unknown variable {name!r}", self._report.nearest(name, self._variables) or _HELP
             self._error("unknown-variable", message, name, user, help_)
             return None
         if self._variables[name] is None:

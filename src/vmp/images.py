@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
 
-from vmp.diagnostics import Report, nearest
+from vmp.diagnostics import Report
 from vmp.expand import Scope, expand
 from vmp.nodes import Entry, Mapping, Node, Scalar, Sequence
 from vmp.schema import TAG, Archive, Checksum, Tag, check_pattern
@@ -54,7 +54,9 @@ class Images:
         span = user.span if user else None
         entry = self.entries.get(name)
         if entry is None:
-            self._report.error("unknown-image", f"unknown image {name!r}", span, help=nearest(name, self.entries))
+            self._report.error(
+                "unknown-image", f"unknown image {name!r}", span, help=self._report.nearest(name, self.entries)
+            )
             return None
         tags = entry.get("tags")
         patterns = []

@@ -8,7 +8,7 @@ mark until :func:`settle` takes it out, so registry files can be merged before t
 
 from __future__ import annotations
 
-from vmp.diagnostics import Report, nearest
+from vmp.diagnostics import Report
 from vmp.nodes import Entry, Mapping, Node, Scalar, Sequence, is_null
 
 MAX_INHERITANCE = 100
@@ -137,7 +137,7 @@ class Templates:
                     "unknown-template",
                     f"unknown template {name!r}",
                     reference.span,
-                    help=nearest(name, self.entries),
+                    help=self._report.nearest(name, self.entries),
                 )
                 return None
             if len(self._chain) == MAX_INHERITANCE:

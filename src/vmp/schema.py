@@ -10,7 +10,6 @@ import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from vmp.diagnostics import nearest
 from vmp.nodes import Mapping, Node, Plain, Scalar, Sequence, is_null
 from vmp.shapes import (
     PATCH,
@@ -373,7 +372,7 @@ class VirtInstall(Shape["dict[str, str | bool | tuple[Item, ...]]"]):
                 decoding.error("reserved-option", f"{option!r} cannot be set", key, RESERVED_OPTIONS[option])
             elif option not in VIRT_INSTALL_OPTIONS:
                 message = f"unknown key {option!r} in {'.'.join(path)}"
-                decoding.error("unknown-key", message, key, nearest(option, VIRT_INSTALL_OPTIONS))
+                decoding.error("unknown-key", message, key, decoding.report.nearest(option, VIRT_INSTALL_OPTIONS))
             if isinstance(value, Sequence):
                 items = self.items.decode(value, (*path, option), decoding)
                 found[option] = tuple([item for item in items if item is not None and item.options is not None])

@@ -224,7 +224,7 @@ class Record(Shape[T]):
             if key is None:
                 where = f" in {show(path)}" if path else ""
                 message = f"unknown key {name!r}{where}"
-                decoding.error("unknown-key", message, entry.key, nearest(name, self.keys))
+                decoding.error("unknown-key", message, entry.key, decoding.report.nearest(name, self.keys))
             elif not is_null(entry.value):
                 values[key.attribute] = key.shape.decode(entry.value, (*path, name), decoding)
         if self.exclusive or self.any_of:

@@ -6,7 +6,7 @@ import posixpath
 import re
 
 from vmp.configuration import Configuration
-from vmp.diagnostics import Report, Span, nearest
+from vmp.diagnostics import Report, Span
 from vmp.nodes import Mapping, Node, Sequence
 from vmp.provisioners.v1alpha1.static import STATIC_NAMES
 from vmp.provisioners.v1alpha1.virt_install import given_uuid
@@ -49,7 +49,7 @@ def _check_knobs(configuration: Configuration, vm: Mapping, report: Report) -> N
             continue
         span = configuration.places.get(name, vm.span)
         if name not in KNOBS:
-            report.error("unknown-variable", f"unknown knob {name!r}", span, help=nearest(name, KNOBS))
+            report.error("unknown-variable", f"unknown knob {name!r}", span, help=report.nearest(name, KNOBS))
         elif name in ("V1ALPHA1_SSH_HOST", "V1ALPHA1_SSH_USER") and value and (wrong := check_host(value)):
             report.error("bad-value", wrong[0], span, help=wrong[1])
         elif KNOBS[name] and not (value.isascii() and value.isdigit() and len(value) < 9):
@@ -79,7 +79,7 @@ def _check_domain(configuration: Configuration, vm: Mapping, report: Report) -> 
         if isinstance(found, str) and found.partition("/")[0] in own_pools and found not in volumes:
             span = _disk_span(_at(vm, *place, "disk"), disk.name) or _span(vm, *place, "disk")
             message = f"disk {disk.name!r} is volume {found!r}, which is not among 'volumes'"
-            report.error("bad-value", message, span, help=nearest(found, volumes))
+            report.error("bad-value", message, span, help=report.nearest(found, volumes))
 
 
 def _disk_span(disks: Node | None, name: str) -> Span | None:

@@ -59,7 +59,6 @@ tell_stale() {
 	[ "$domain_state" ] || return 0
 	definition
 	case $domain_mark in
-		'') stale='the domain carries no mark of this provisioner: its definition may be another one' ;;
 		*" definition=\"$definition\" seed=\"$seed\""*) return 0 ;;
 		*" definition=\"$definition\""*) stale='the cloud-init seed has changed since the domain was made' ;;
 		*" seed=\"$seed\""*) stale='the definition has changed since the domain was made' ;;

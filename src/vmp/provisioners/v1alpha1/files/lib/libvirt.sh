@@ -1,6 +1,7 @@
 # Talking to libvirt: commands are queued and carried out in one connection, `virsh -q 'cmd; cmd; …'`.
 # virsh goes on after an error and its exit code is the last command's, so marks printed by its own `echo` tell
-# which answer, and which error, belongs to which command. Marks start with /@/: no name in libvirt holds a slash.
+# which answer, and which error, belongs to which command. Marks start with /@/ and this
+# process: no name in libvirt holds a slash, and what domains say of themselves is not read.
 # shellcheck shell=sh disable=SC2034,SC2154 # the files of lib/ and vm.sh share their variables
 
 batch=''   # the queue, as virsh's parser reads it (quotes as in sh)
