@@ -16,6 +16,7 @@ PREFIX = "V1ALPHA1_"
 """Variables that begin with this set knobs."""
 
 KNOBS = {
+    "V1ALPHA1_COMMAND_TIMEOUT_SECS": True,
     "V1ALPHA1_IP_CMD": False,
     "V1ALPHA1_SSH_EXTRA_OPTS": False,
     "V1ALPHA1_SSH_HOST": False,
@@ -52,7 +53,7 @@ def _check_knobs(configuration: Configuration, vm: Mapping, report: Report) -> N
             report.error("unknown-variable", f"unknown knob {name!r}", span, help=report.nearest(name, KNOBS))
         elif name in ("V1ALPHA1_SSH_HOST", "V1ALPHA1_SSH_USER") and value and (wrong := check_host(value)):
             report.error("bad-value", wrong[0], span, help=wrong[1])
-        elif KNOBS[name] and not (value.isascii() and value.isdigit() and len(value) < 9):
+        elif KNOBS[name] and not re.fullmatch("0|[1-9][0-9]{0,7}", value):
             report.error("bad-value", f"{name} is {value!r}, not a number of seconds", span)
 
 

@@ -12,6 +12,7 @@ STATIC_NAMES = (
     "Makefile",
     "lib/address.sh",
     "lib/askpass",
+    "lib/command.sh",
     "lib/domain.sh",
     "lib/image.sh",
     "lib/libvirt.sh",

@@ -78,8 +78,12 @@ define_domain() {
 }
 
 write_domain() {
-	domain_xml=$(virt-install --connect "$libvirt_uri" "$@" --print-xml 1 --dry-run </dev/null 2>domain.xml.tmp) ||
-		die "virt-install refused the definition: $(cat domain.xml.tmp)"
+	find_bound
+	domain_code=0
+	domain_xml=$(bounded "$V1ALPHA1_COMMAND_TIMEOUT_SECS" virt-install --connect "$libvirt_uri" "$@" --print-xml 1 --dry-run \
+		</dev/null 2>domain.xml.tmp) || domain_code=$?
+	! timed_out "$domain_code" || die "virt-install took longer than $V1ALPHA1_COMMAND_TIMEOUT_SECS seconds and was ended"
+	[ "$domain_code" -eq 0 ] || die "virt-install refused the definition: $(cat domain.xml.tmp)"
 	unescape_twice
 	definition
 	domain_provisioner="<vmp:provisioner xmlns:vmp=\"urn:vmp:v1alpha1\" definition=\"$definition\" seed=\"$seed\"/>"
@@ -101,7 +105,7 @@ unescape_twice() {
 		*'&amp;amp;'* | *'&amp;lt;'* | *'&amp;gt;'* | *'&amp;quot;'* | *'&amp;apos;'*) ;;
 		*) return 0 ;;
 	esac
-	domain_probe=$(virt-install --connect test:///default --name probe --memory 64 --import --disk none --network none \
+	domain_probe=$(bounded "$V1ALPHA1_COMMAND_TIMEOUT_SECS" virt-install --connect test:///default --name probe --memory 64 --import --disk none --network none \
 		--osinfo detect=off,require=off --graphics 'vnc,passwd=&' --print-xml --dry-run </dev/null 2>/dev/null) || :
 	case $domain_probe in
 		*'passwd="&amp;"'*) return 0 ;;
@@ -269,7 +273,7 @@ delete_domain() {
 		queue destroy "--domain=$domain_uuid"
 		undefine_note=' (the plug was pulled)'
 	}
-	undefine_flags=$(virsh help undefine) || die 'virsh does not work' "$undefine_flags"
+	undefine_flags=$(bounded "$V1ALPHA1_COMMAND_TIMEOUT_SECS" virsh help undefine) || die 'virsh does not work' "$undefine_flags"
 	set -- "--domain=$domain_uuid"
 	for flag in --managed-save --snapshots-metadata --checkpoints-metadata --nvram --tpm; do
 		case $undefine_flags in

@@ -4,8 +4,9 @@
 # process: no name in libvirt holds a slash, and what domains say of themselves is not read.
 # shellcheck shell=sh disable=SC2034,SC2154 # the files of lib/ and vm.sh share their variables
 
-batch=''   # the queue, as virsh's parser reads it (quotes as in sh)
-failure='' # what went wrong first in the last run_batch
+batch=''      # the queue, as virsh's parser reads it (quotes as in sh)
+batch_bytes=0 # what it uploads
+failure=''    # what went wrong first in the last run_batch
 xml_count=0
 
 # quote TEXT: for virsh's parser, in $quoted
@@ -115,15 +116,25 @@ look_volume() {
 # False when a command failed, with libvirt's words for the first failure in $failure.
 run_batch() {
 	mark end
-	answer=$(virsh -q "$batch" 2>&1 | sed \
+	find_bound
+	answer=$(ask_libvirt | sed \
 		-e '/^ *<\(title\|description\)>.*<\/\(title\|description\)>$/d' \
 		-e '/^ *<title>/,/<\/title>$/d' -e '/^ *<description>/,/<\/description>$/d' -e '/^ *<metadata>$/,/^ *<\/metadata>$/d' \
 		-e '/<source /b' -e '/<path>/b' -e '/backingStore>/b' -e '/<provisioner /b' -e '/<kernel>/b' -e '/<initrd>/b' \
 		-e '/^ *<[/a-z]/d') || :
-	batch=''
+	batch='' batch_bytes=0
 	[ "$xml_count" -eq 0 ] || rm -f create-*.tmp
 	xml_count=0
 	read_answer
+}
+
+# ask_libvirt: a dead connection is found out by virsh itself; a daemon that hangs, by the bound. What is uploaded adds
+# to it.
+ask_libvirt() {
+	ask_code=0
+	bound_of "$batch_bytes"
+	bounded "$bound_seconds" virsh -q "$batch" 2>&1 || ask_code=$?
+	! timed_out "$ask_code" || printf '%s\n' "error: virsh took longer than $bound_seconds seconds and was ended"
 }
 
 read_answer() {
@@ -138,7 +149,7 @@ read_answer() {
 	done <<-EOF_ANSWER
 		$answer
 	EOF_ANSWER
-	[ "$ended" ] || failure=${errors:-the connection to $libvirt_uri was lost}
+	[ "$ended" ] || failure=${failure:-${errors:-the connection to $libvirt_uri was lost}}
 	[ -z "$failure" ]
 }
 

@@ -1,4 +1,4 @@
-# What is said to the user, and what is asked of the machine before anything is changed.
+# What is said to the user, and small things that have no other place.
 # shellcheck shell=sh disable=SC2034,SC2154 # the files of lib/ and vm.sh share their variables
 
 say() {
@@ -12,28 +12,6 @@ die() {
 		printf '%s\n' "$hint" | sed 's/^/  /' >&2
 	done
 	exit 1
-}
-
-# have COMMAND…: true when one of them is installed; its name is then in $found
-have() {
-	for found; do
-		! command -v "$found" >/dev/null 2>&1 || return 0
-	done
-	found=''
-	return 1
-}
-
-# need WHAT-FOR COMMAND…: one of them must be installed
-need() {
-	need_for=$1
-	shift
-	have "$@" && return
-	need_list=$1
-	shift
-	for found; do
-		need_list="$need_list or $found"
-	done
-	die "$need_list is not installed; it is needed to $need_for"
 }
 
 # has_line TEXT LINE: true when LINE is one of the lines of TEXT
@@ -51,12 +29,13 @@ size() {
 }
 
 check_knobs() {
-	for knob in "STOP_TIMEOUT_SECS=$V1ALPHA1_STOP_TIMEOUT_SECS" \
+	for knob in "COMMAND_TIMEOUT_SECS=$V1ALPHA1_COMMAND_TIMEOUT_SECS" \
+		"STOP_TIMEOUT_SECS=$V1ALPHA1_STOP_TIMEOUT_SECS" \
 		"WAIT_FOR_READY_TIMEOUT_SECS=$V1ALPHA1_WAIT_FOR_READY_TIMEOUT_SECS" \
 		"WAIT_FOR_READY_INTERVAL_SECS=$V1ALPHA1_WAIT_FOR_READY_INTERVAL_SECS" \
 		"WAIT_FOR_READY_SSH_CONNECT_TIMEOUT_SECS=$V1ALPHA1_WAIT_FOR_READY_SSH_CONNECT_TIMEOUT_SECS"; do
 		case ${knob#*=} in
-			'' | *[!0-9]*) die "V1ALPHA1_${knob%%=*} is '${knob#*=}', not a whole number of seconds" ;;
+			'' | *[!0-9]* | 0?* | ?????????*) die "V1ALPHA1_${knob%%=*} is '${knob#*=}', not a whole number of seconds" ;;
 		esac
 	done
 }

@@ -31,7 +31,12 @@ build_seed() {
 	for document in meta-data user-data vendor-data network-config; do
 		[ ! -e "$seed_file.d/$document" ] || set -- "$@" "$seed_file.d/$document"
 	done
-	seed_output=$(make_iso "$@" 2>&1) || {
+	find_bound
+	have xorriso genisoimage mkisofs cloud-localds
+	seed_code=0
+	seed_output=$(make_iso "$@" 2>&1) || seed_code=$?
+	! timed_out "$seed_code" || seed_output="$found took longer than $V1ALPHA1_COMMAND_TIMEOUT_SECS seconds and was ended"
+	[ "$seed_code" -eq 0 ] || {
 		rm -f "$seed_file.tmp"
 		die "could not make $seed_path" "$seed_output"
 	}
@@ -41,24 +46,23 @@ build_seed() {
 	say "made $seed_path"
 }
 
-# make_iso DOCUMENT…
+# make_iso DOCUMENT…: with the command that `have` found
 make_iso() {
 	rm -f "$seed_file.tmp"
-	have xorriso genisoimage mkisofs cloud-localds
 	case $found in
 		xorriso) # not by its mkisofs emulation, which fails below a directory with a '=' in its name
 			for document; do
 				set -- "$@" -map "$document" "/${document##*/}"
 				shift
 			done
-			xorriso -no_rc -report_about SORRY -outdev "$seed_file.tmp" -volid cidata -joliet on -rockridge on "$@"
+			bounded "$V1ALPHA1_COMMAND_TIMEOUT_SECS" xorriso -no_rc -report_about SORRY -outdev "$seed_file.tmp" -volid cidata -joliet on -rockridge on "$@"
 			;;
 		cloud-localds)
 			set -- "$seed_file.tmp" "$seed_file.d/user-data" "$seed_file.d/meta-data"
 			[ ! -e "$seed_file.d/vendor-data" ] || set -- "--vendor-data=$seed_file.d/vendor-data" "$@"
 			[ ! -e "$seed_file.d/network-config" ] || set -- "--network-config=$seed_file.d/network-config" "$@"
-			cloud-localds "$@"
+			bounded "$V1ALPHA1_COMMAND_TIMEOUT_SECS" cloud-localds "$@"
 			;;
-		*) "$found" -quiet -output "$seed_file.tmp" -volid cidata -joliet -rational-rock "$@" ;;
+		*) bounded "$V1ALPHA1_COMMAND_TIMEOUT_SECS" "$found" -quiet -output "$seed_file.tmp" -volid cidata -joliet -rational-rock "$@" ;;
 	esac
 }

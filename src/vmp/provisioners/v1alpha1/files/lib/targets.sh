@@ -15,6 +15,7 @@ run_target() {
 	case $1 in
 		up | down | build | create | create/* | delete | delete/* | delete-all | clean | clean-all)
 			lock 9 .lock 'changes this VM'
+			clear_leftovers
 			;;
 	esac
 	case $1 in
@@ -67,6 +68,16 @@ run_target() {
 			exit 2
 			;;
 	esac
+}
+
+# clear_leftovers: what a run that was killed has left here; one process, and only where there is something
+clear_leftovers() {
+	for leftover in create-*.tmp volume.tmp volume-end.tmp domain.xml.tmp; do
+		[ ! -f "$leftover" ] || {
+			rm -f create-*.tmp volume.tmp volume-end.tmp domain.xml.tmp
+			return
+		}
+	done
 }
 
 # prepare: what there is, and whether we may go on, before anything is changed
@@ -210,6 +221,7 @@ help() {
 		Knobs (make ssh V1ALPHA1_SSH_USER=root):
 		  V1ALPHA1_SSH_USER, V1ALPHA1_SSH_HOST, V1ALPHA1_SSH_OPTS, V1ALPHA1_SSH_EXTRA_OPTS
 		  V1ALPHA1_IP_CMD                                    a command that prints the address
+		  V1ALPHA1_COMMAND_TIMEOUT_SECS=600                  how long virsh and the like may take; 0: for ever
 		  V1ALPHA1_STOP_TIMEOUT_SECS=60
 		  V1ALPHA1_WAIT_FOR_READY_TIMEOUT_SECS=600
 		  V1ALPHA1_WAIT_FOR_READY_INTERVAL_SECS=3

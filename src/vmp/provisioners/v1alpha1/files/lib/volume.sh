@@ -106,6 +106,7 @@ plan_upload() {
 			size "$7"
 			say "uploading $7 ($(((size + 1048575) / 1048576)) MiB) to volume $1/$2"
 			queue vol-upload "--pool=$1" "--vol=$2" "--file=$7"
+			batch_bytes=$((batch_bytes + size))
 			mark "filled $number $1/$2"
 			uploading=$uploading$1/$2$nl
 			return
