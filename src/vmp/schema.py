@@ -152,23 +152,41 @@ def _is_ssh_user(user: str) -> bool:
 
 
 class Gateway(NamedTuple):
-    """How ssh reaches a node: a ProxyJump destination and a key file, both empty for a local node."""
+    """How ssh reaches a node, as the URI says it to libvirt; all empty for a local node."""
 
-    jump: str = ""
+    host: str = ""
+    """A name or an address, without the brackets of IPv6."""
+    user: str = ""
+    port: str = ""
+    command: str = ""
+    """A program to run in place of ssh."""
     keyfile: str = ""
+    no_verify: bool = False
+    """The node's host key is not checked."""
+    shared: bool = False
+    """Libvirt runs OpenSSH's own program, so that its connections can share one."""
 
 
 def ssh_gateway(uri: str) -> Gateway:
-    """Return how ssh reaches the node of a ``+ssh`` URI, with its user and port kept."""
+    """Return how ssh reaches the node of a ``+ssh`` URI (https://libvirt.org/uri.html#ssh-transport)."""
     match = _URI.fullmatch(uri)
     if not match or not match["host"] or match["transport"] not in ("ssh", "libssh", "libssh2"):
         return Gateway()
-    from urllib.parse import parse_qs, unquote  # only remote nodes pay for it
+    from urllib.parse import unquote  # only remote nodes pay for it
 
-    user = f"{unquote(match['user'])}@" if match["user"] else ""
-    port = f":{match['port']}" if match["port"] else ""
-    keyfile = parse_qs(match["query"] or "").get("keyfile", [""])[0]
-    return Gateway(f"ssh://{user}{match['host']}{port}", keyfile)
+    pairs = [pair.partition("=") for pair in re.split("[&;]", match["query"] or "")]
+    parameters = {unquote(name): unquote(value) for name, _, value in pairs}
+    openssh = match["transport"] == "ssh"
+    command = parameters.get("command", "") if openssh else ""
+    return Gateway(
+        host=unquote(match["host"].strip("[]")),
+        user=unquote(match["user"] or ""),
+        port=match["port"] or "",
+        command=command,
+        keyfile=parameters.get("keyfile", ""),
+        no_verify=parameters.get("no_verify", "0") not in ("", "0"),
+        shared=openssh and not command,
+    )
 
 
 VARIABLES = MapOf(Text(), check_variable_name, "bad-variable")

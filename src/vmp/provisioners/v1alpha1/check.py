@@ -29,7 +29,9 @@ KNOBS = {
 }
 """The knobs, and whether each is a number of seconds."""
 
-GENERATED_NAMES = frozenset({*STATIC_NAMES, "MANIFEST", "vm.sh", "ssh-password", "domain.xml", "known_hosts"})
+GENERATED_NAMES = frozenset(
+    {*STATIC_NAMES, "MANIFEST", "vm.sh", "ssh-password", "domain.xml", "known_hosts", ".node-ssh"}
+)
 """Names in the directory that no path of the registry may take."""
 
 

@@ -84,8 +84,13 @@ def _facts(configuration: Configuration) -> Iterator[str]:
     yield "\n# how the guest is reached\n"
     yield assignment("ssh_enabled", "yes" if ssh else "")
     yield assignment("ssh_password_file", "ssh-password" if ssh and ssh.password is not None else "")
-    yield assignment("node_ssh_jump", gateway.jump)
+    yield assignment("node_ssh_host", gateway.host)
+    yield assignment("node_ssh_user", gateway.user)
+    yield assignment("node_ssh_port", gateway.port)
+    yield assignment("node_ssh_command", gateway.command)
     yield assignment("node_ssh_keyfile", gateway.keyfile)
+    yield assignment("node_ssh_no_verify", "yes" if gateway.no_verify else "")
+    yield assignment("node_ssh_shared", "yes" if gateway.shared else "")
     yield "\n# knobs: make's command line and the environment win over the registry\n"
     for name, value in _knobs(configuration).items():
         yield default(name, value)

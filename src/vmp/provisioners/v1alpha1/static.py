@@ -18,6 +18,8 @@ STATIC_NAMES = (
     "lib/libvirt.sh",
     "lib/lock.sh",
     "lib/main.sh",
+    "lib/node-ssh",
+    "lib/node.sh",
     "lib/pool.sh",
     "lib/say.sh",
     "lib/seed.sh",
@@ -30,6 +32,9 @@ STATIC_NAMES = (
 )
 """Their paths, in order."""
 
+_PROGRAMS = ("lib/askpass", "lib/node-ssh")
+"""What ssh and libvirt run."""
+
 
 @cache
 def static_files() -> Tree:
@@ -37,6 +42,6 @@ def static_files() -> Tree:
     loader = __spec__.loader  # also reads from a zip archive, without the cost of importlib.resources
     here = os.path.join(os.path.dirname(__file__), "files")
     return {
-        name: File(loader.get_data(os.path.join(here, name)), 0o755 if name == "lib/askpass" else 0o644)  # type: ignore[union-attr]
+        name: File(loader.get_data(os.path.join(here, name)), 0o755 if name in _PROGRAMS else 0o644)  # type: ignore[union-attr]
         for name in STATIC_NAMES
     }

@@ -80,7 +80,7 @@ define_domain() {
 write_domain() {
 	find_bound
 	domain_code=0
-	domain_xml=$(bounded "$V1ALPHA1_COMMAND_TIMEOUT_SECS" virt-install --connect "$libvirt_uri" "$@" --print-xml 1 --dry-run \
+	domain_xml=$(bounded "$V1ALPHA1_COMMAND_TIMEOUT_SECS" virt-install --connect "$connection" "$@" --print-xml 1 --dry-run \
 		</dev/null 2>domain.xml.tmp) || domain_code=$?
 	! timed_out "$domain_code" || die "virt-install took longer than $V1ALPHA1_COMMAND_TIMEOUT_SECS seconds and was ended"
 	[ "$domain_code" -eq 0 ] || die "virt-install refused the definition: $(cat domain.xml.tmp)"

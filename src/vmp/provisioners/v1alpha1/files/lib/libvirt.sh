@@ -133,7 +133,7 @@ run_batch() {
 ask_libvirt() {
 	ask_code=0
 	bound_of "$batch_bytes"
-	bounded "$bound_seconds" virsh -q "$batch" 2>&1 || ask_code=$?
+	bounded "$bound_seconds" virsh -q -c "$connection" "$batch" 2>&1 || ask_code=$?
 	! timed_out "$ask_code" || printf '%s\n' "error: virsh took longer than $bound_seconds seconds and was ended"
 }
 

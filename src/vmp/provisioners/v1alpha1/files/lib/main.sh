@@ -31,6 +31,7 @@ export LIBVIRT_DEFAULT_URI
 . lib/say.sh
 . lib/command.sh
 . lib/lock.sh
+. lib/node.sh
 . lib/libvirt.sh
 . lib/image.sh
 . lib/seed.sh
@@ -45,4 +46,5 @@ export LIBVIRT_DEFAULT_URI
 . lib/targets.sh
 
 check_knobs
+find_connection
 run_target "${1-help}"

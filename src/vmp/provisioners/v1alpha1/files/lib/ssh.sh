@@ -28,17 +28,8 @@ ssh_vm() {
 ssh_with_defaults() {
 	set -- "$@" -o UserKnownHostsFile=known_hosts -o StrictHostKeyChecking=accept-new \
 		-o "HostKeyAlias=$domain_uuid" -o CheckHostIP=no -o LogLevel=ERROR
-	if [ "$node_ssh_jump" ] && [ "$node_ssh_keyfile" ]; then
-		ssh_percent "$node_ssh_keyfile" # once for this ssh, once for the one that it runs
-		ssh_percent "$ssh_percent"
-		quote "IdentityFile=\"$ssh_percent\""
-		ssh_keyfile=$quoted
-		ssh_percent "$node_ssh_jump"
-		quote "$ssh_percent"
-		set -- "$@" -o "ProxyCommand=ssh -o $ssh_keyfile -W '[%h]:%p' -- $quoted"
-	elif [ "$node_ssh_jump" ]; then
-		set -- "$@" -o "ProxyJump=$node_ssh_jump"
-	fi
+	node_jump
+	[ -z "$node_jump" ] || set -- "$@" -o "$node_jump"
 	[ -z "$V1ALPHA1_SSH_USER" ] || set -- "$@" -l "$V1ALPHA1_SSH_USER"
 	if [ "$ssh_password_file" ]; then
 		SSH_ASKPASS=./lib/askpass SSH_ASKPASS_REQUIRE=force
@@ -52,6 +43,42 @@ ssh_with_defaults() {
 	set -- "$@" -- "$ssh_address"
 	[ -z "$ssh_command" ] || set -- "$@" "$ssh_command"
 	${ssh_bound-} "$@"
+}
+
+# node_jump: the option by which ssh goes through a remote node, in $node_jump: a ProxyJump, or where libvirt's URI has
+# parameters for ssh a ProxyCommand that does the same with them
+node_jump() {
+	node_jump=''
+	[ "$node_ssh_host" ] || return 0
+	if [ -z "$node_ssh_command$node_ssh_keyfile$node_ssh_no_verify" ]; then
+		case $node_ssh_host in
+			*:*) node_jump="[$node_ssh_host]" ;;
+			*) node_jump=$node_ssh_host ;;
+		esac
+		ssh_percent "${node_ssh_user:+$node_ssh_user@}$node_jump${node_ssh_port:+:$node_ssh_port}"
+		node_jump="ProxyJump=$ssh_percent"
+		return
+	fi
+	node_jump=ProxyCommand=
+	add_jump_word "${node_ssh_command:-ssh}"
+	[ -z "$node_ssh_user" ] || add_jump_word -l "$node_ssh_user"
+	[ -z "$node_ssh_port" ] || add_jump_word -p "$node_ssh_port"
+	[ -z "$node_ssh_no_verify" ] || add_jump_word -o StrictHostKeyChecking=no
+	if [ "$node_ssh_keyfile" ]; then
+		ssh_percent "$node_ssh_keyfile" # the ssh that is run expands it once more
+		add_jump_word -i "$ssh_percent"
+	fi
+	node_jump="$node_jump-W '[%h]:%p' "
+	add_jump_word -- "$node_ssh_host"
+}
+
+# add_jump_word WORD…: for the shell that ssh gives a ProxyCommand to
+add_jump_word() {
+	for jump_word; do
+		ssh_percent "$jump_word"
+		quote "$ssh_percent"
+		node_jump="$node_jump$quoted "
+	done
 }
 
 # ssh_percent TEXT: with its percent signs doubled, in $ssh_percent
