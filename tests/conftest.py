@@ -20,6 +20,7 @@ LAB = os.environ.get("VMP_IN_LAB") == "yes"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="count a skipped test as a failure")
+    parser.addoption("--rounds", type=int, default=1, metavar="N", help="how often tests of parallel runs go round")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

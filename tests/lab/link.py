@@ -89,7 +89,8 @@ class Link:
             writer.close()
             return
         self._writers |= {writer, far_writer}
-        await asyncio.gather(self._carry(reader, far_writer, count=True), self._carry(far_reader, writer))
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(self._carry(reader, far_writer, count=True), self._carry(far_reader, writer))
         self._writers -= {writer, far_writer}
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, count: bool = False) -> None:
