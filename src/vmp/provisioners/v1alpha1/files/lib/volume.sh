@@ -90,7 +90,9 @@ queue_create_volume() {
 	escape "${4%"${4##*[0-9]}"}"
 	volume_xml="$volume_xml$escaped</capacity><allocation>0</allocation>"
 	escape "$3"
-	volume_xml="$volume_xml<target><format type='$escaped'/></target>"
+	volume_xml="$volume_xml<target><format type='$escaped'/>"
+	[ "$3" != qcow2 ] || volume_xml="$volume_xml<compat>1.1</compat>" # else libvirt makes QEMU's format before 2012
+	volume_xml="$volume_xml</target>"
 	if [ $# -gt 4 ]; then
 		escape "$5"
 		volume_xml="$volume_xml<backingStore><path>$escaped</path>"
