@@ -150,12 +150,12 @@ note_foreign_pool() {
 
 note_candidate() {
 	next_volume
-	[ -z "$path" ] || declared_paths=$declared_paths$path$nl
+	[ -z "$listed" ] || declared_paths=$declared_paths$listed$nl
 	[ "$4" = Delete ] || [ "$delete_all" ] || return 0
 	if has_line "$foreign_pools" "$1"; then
 		say "kept volume $1/$2: the pool is somebody else's"
-	elif [ "$path" ]; then
-		candidates=$1$nl$2$nl$path$nl$candidates
+	elif [ "$listed" ]; then
+		candidates=$1$nl$2$nl$listed$nl$candidates
 	elif has_line "$pools" "$1" && ! has_line "$active_pools" "$1" && ! declares_pool "$1"; then
 		say "kept volume $1/$2, if it is there: pool $1 is not active"
 	fi
@@ -297,7 +297,7 @@ storage_there() {
 
 note_there_volume() {
 	next_volume
-	[ -z "$path" ] || there=yes
+	[ -z "$listed" ] || there=yes
 }
 
 note_there_pool() {

@@ -9,7 +9,8 @@ filled=' '  # and of those that it has filled
 grown=' '   # and of those that it has grown
 volume_tries=0
 
-# next_volume: takes one record off $facts; $path is '' when the volume is not there
+# next_volume: takes one record off $facts; $path is '' when the volume is not there. $listed is not, when libvirt lists a
+# volume whose file somebody removed: it can only be deleted.
 next_volume() {
 	number=$((number + 1))
 	next_fact && physical=$fact
@@ -17,6 +18,9 @@ next_volume() {
 	next_fact && path=$fact
 	next_fact && base_capacity=$fact
 	next_fact && base_path=$fact
+	listed=$path
+	[ "$physical" ] || path=''
+	[ "$base_capacity" ] || base_path=''
 }
 
 # volumes_missing: true when one of them is not there
