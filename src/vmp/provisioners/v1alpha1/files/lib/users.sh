@@ -55,6 +55,37 @@ find_backing() {
 		[ "${#batch}" -lt 60000 ] || run_users
 	done
 	[ -z "$batch" ] || run_users
+	outside_seen=''
+	find_backing_outside
+}
+
+# find_backing_outside: libvirt tells what a file is backed by if it is a volume, or the disk of a running domain. For
+# disks of other domains that are in no active pool, their directory is a transient pool for a moment.
+find_backing_outside() {
+	outside_rest=$users
+	while [ "$outside_rest" ]; do
+		outside=${outside_rest%%"$nl"*}
+		outside_rest=${outside_rest#*"$nl"}
+		outside_rest=${outside_rest#*"$nl"}
+		case $outside in
+			/dev/*) continue ;;
+			/*/*) ;;
+			*) continue ;;
+		esac
+		! has_line "$outside_seen$volume_paths" "$outside" || continue
+		outside_seen=$outside_seen$outside$nl
+		escape "${outside%/*}"
+		mark 'users start'
+		queue_xml "<pool type='dir'><name>vmp-look-$$</name><target><path>$escaped</path></target></pool>" pool-create
+		mark "users volume $outside"
+		queue vol-dumpxml "--vol=$outside"
+		mark 'users start'
+		queue pool-destroy "--pool=vmp-look-$$"
+		[ "${#batch}" -lt 60000 ] || run_users
+	done
+	[ "$batch" ] || return 0
+	run_users
+	find_backing_outside
 }
 
 # read_user: one line of an answer (called by read_line)
@@ -156,8 +187,8 @@ note_candidate() {
 		say "kept volume $1/$2: the pool is somebody else's"
 	elif [ "$listed" ]; then
 		candidates=$1$nl$2$nl$listed$nl$candidates
-	elif has_line "$pools" "$1" && ! has_line "$active_pools" "$1" && ! declares_pool "$1"; then
-		say "kept volume $1/$2, if it is there: pool $1 is not active"
+	elif pool_stopped "$1" && ! declares_pool "$1"; then
+		say "kept volume $1/$2, if it is there: pool $1 is not active; start it, and delete again"
 	fi
 }
 
@@ -203,6 +234,10 @@ layer_of_ours() {
 		users_rest=${users_rest#*"$nl"}
 	done
 	[ "$layer_pool" ] && [ "$backing" ]
+}
+
+pool_stopped() {
+	has_line "$pools" "$1" && ! has_line "$active_pools" "$1"
 }
 
 declares_pool() {
@@ -298,6 +333,7 @@ storage_there() {
 note_there_volume() {
 	next_volume
 	[ -z "$listed" ] || there=yes
+	! pool_stopped "$1" || there=yes
 }
 
 note_there_pool() {
