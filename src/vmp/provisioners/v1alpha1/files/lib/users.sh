@@ -275,11 +275,16 @@ queue_storage() {
 	each_pool queue_vol_list_of_stopped
 }
 
-# queue_bring_up_to_date NAME DIRECTORY: what a pool of ours holds, though somebody else put it there or took it away. A
-# stopped one is started; one without a directory cannot be, and holds nothing.
+# queue_bring_up_to_date NAME DIRECTORY POLICY: what a pool of ours holds, though somebody else put it there or took it
+# away, or undefined the pool under our domain. One without a directory cannot be started, and holds nothing.
 queue_bring_up_to_date() {
-	own_pool "$1" "$2" && [ "$fact" ] || return 0
+	own_pool "$1" "$2" || return 0
 	mark 'users start'
+	if [ -z "$fact" ]; then
+		[ "$domain_state" ] || return 0
+		[ "$3" = Delete ] || [ "$delete_all" ] || return 0
+		queue_define_pool "$1" "$2"
+	fi
 	if has_line "$active_pools" "$1"; then
 		queue pool-refresh "--pool=$1"
 	else
@@ -288,7 +293,7 @@ queue_bring_up_to_date() {
 }
 
 queue_vol_list_of_stopped() {
-	! has_line "$pools" "$1" || has_line "$active_pools" "$1" || queue_vol_list "$1"
+	has_line "$active_pools" "$1" || queue_vol_list "$1"
 }
 
 # delete_storage WHAT…: volumes, pools or both; after observe or delete_domain
