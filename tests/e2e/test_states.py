@@ -12,20 +12,9 @@ from pathlib import Path
 
 import pytest
 from blank import blank, blank_image
-from world import ENVIRONMENT, generate, inventory, virsh
+from world import ENVIRONMENT, domain_state, generate, inventory, virsh
 
 pytestmark = pytest.mark.usefixtures("unchanged_libvirt")
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("images")
-
-
-def domain_state(name: str = "web") -> str:
-    """Return the state of a domain, or `gone`."""
-    found = subprocess.run(["virsh", "-q", "domstate", "--domain", name], capture_output=True, text=True)
-    return found.stdout.strip() or "gone"
 
 
 def wait_for(wanted: str, seconds: float = 60) -> None:
@@ -92,7 +81,7 @@ def be_created_transient() -> None:
     """As by `virsh create` of another client: never defined."""
     xml = virsh("dumpxml", "web", "--inactive")
     virsh("destroy", "web")
-    virsh("undefine", "web", *(["--keep-nvram", "--keep-tpm"] if "<nvram" in xml else []))
+    virsh("undefine", "web", *(["--keep-nvram", "--keep-tpm"] if "firmware='efi'" in xml else []))
     subprocess.run(["virsh", "-q", "create", "/dev/stdin"], input=xml, text=True, check=True)
 
 
@@ -198,10 +187,10 @@ STATES: dict[str, tuple[str, Callable[[], None], dict[str, Result]]] = {
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_each_target_does_what_it_says_from_every_state(state: str, images: Path, base: Path) -> None:
+def test_each_target_does_what_it_says_from_every_state(state: str, blank_images: Path, base: Path) -> None:
     guest, get_there, targets = STATES[state]
     before = inventory()
-    vm = generate(blank(blank_image(images, guest)), base)["web"]
+    vm = generate(blank(blank_image(blank_images, guest)), base)["web"]
     for target, (result, words) in targets.items():
         vm.make("kill", "up")
         get_there()
@@ -238,8 +227,8 @@ def begin_shutdown() -> int:
     return qemu
 
 
-def test_a_domain_that_is_shutting_down_is_waited_for(images: Path, base: Path) -> None:
-    vm = generate(blank(blank_image(images, "button")), base)["web"]
+def test_a_domain_that_is_shutting_down_is_waited_for(blank_images: Path, base: Path) -> None:
+    vm = generate(blank(blank_image(blank_images, "button")), base)["web"]
     vm.make("up")
     time.sleep(1)
     qemu = begin_shutdown()
@@ -268,9 +257,9 @@ STOPS = {
 
 
 @pytest.mark.parametrize("case", STOPS)
-def test_stop_asks_the_guest_and_says_which_way_it_went(case: str, images: Path, base: Path) -> None:
+def test_stop_asks_the_guest_and_says_which_way_it_went(case: str, blank_images: Path, base: Path) -> None:
     guest, seconds, prepare, words = STOPS[case]
-    vm = generate(blank(blank_image(images, guest)), base)["web"]
+    vm = generate(blank(blank_image(blank_images, guest)), base)["web"]
     vm.make("up")
     time.sleep(1)
     prepare()
@@ -294,9 +283,9 @@ FIRMWARE = """
 """
 
 
-def test_firmware_variables_and_tpm_state_go_with_the_domain(images: Path, base: Path) -> None:
+def test_firmware_variables_and_tpm_state_go_with_the_domain(blank_images: Path, base: Path) -> None:
     before = inventory()
-    vm = generate(blank(blank_image(images, "deaf"), FIRMWARE), base)["web"]
+    vm = generate(blank(blank_image(blank_images, "deaf"), FIRMWARE), base)["web"]
     for get_there in (stay_running, shut_off, save, be_created_transient):
         vm.make("up")
         assert Path("/var/lib/libvirt/qemu/nvram/web_VARS.fd").exists()
@@ -332,10 +321,10 @@ def external_snapshot(name: str, *disks: str) -> None:
 
 @pytest.mark.parametrize("get_there", [stay_running, shut_off], ids=lambda how: how.__name__)
 def test_layers_of_external_snapshots_go_with_the_volume_that_they_are_over(
-    get_there: Callable[[], None], images: Path, base: Path
+    get_there: Callable[[], None], blank_images: Path, base: Path
 ) -> None:
     before = inventory()
-    vm = generate(blank(blank_image(images, "deaf"), DATA), base)["web"]
+    vm = generate(blank(blank_image(blank_images, "deaf"), DATA), base)["web"]
     vm.make("up")
     external_snapshot("first", "vda")
     external_snapshot("second", "vda")
@@ -351,9 +340,9 @@ def test_layers_of_external_snapshots_go_with_the_volume_that_they_are_over(
     assert inventory() == before
 
 
-def test_the_layer_of_a_retained_volume_is_retained_and_said_to_be(images: Path, base: Path) -> None:
+def test_the_layer_of_a_retained_volume_is_retained_and_said_to_be(blank_images: Path, base: Path) -> None:
     before = inventory()
-    vm = generate(blank(blank_image(images, "deaf"), DATA), base)["web"]
+    vm = generate(blank(blank_image(blank_images, "deaf"), DATA), base)["web"]
     vm.make("up")
     external_snapshot("first", "vda", "vdb")
     down = vm.make("down")
@@ -369,18 +358,18 @@ def test_the_layer_of_a_retained_volume_is_retained_and_said_to_be(images: Path,
     assert inventory() == before
 
 
-def test_delete_all_takes_the_layer_of_a_retained_volume_along(images: Path, base: Path) -> None:
+def test_delete_all_takes_the_layer_of_a_retained_volume_along(blank_images: Path, base: Path) -> None:
     before = inventory()
-    vm = generate(blank(blank_image(images, "deaf"), DATA), base)["web"]
+    vm = generate(blank(blank_image(blank_images, "deaf"), DATA), base)["web"]
     vm.make("up")
     external_snapshot("first", "vda", "vdb")
     vm.make("delete-all")
     assert inventory() == before
 
 
-def test_a_renamed_domain_is_still_this_vm(images: Path, base: Path) -> None:
+def test_a_renamed_domain_is_still_this_vm(blank_images: Path, base: Path) -> None:
     before = inventory()
-    vm = generate(blank(blank_image(images, "deaf")), base)["web"]
+    vm = generate(blank(blank_image(blank_images, "deaf")), base)["web"]
     vm.make("create")
     virsh("domrename", "web", "other")
     started = vm.make("up")
@@ -424,8 +413,8 @@ RACES: dict[str, tuple[Callable[[], None], str, str, int, str, str]] = {
 }
 
 
-def test_another_client_may_act_between_look_and_act(images: Path, base: Path, tmp_path: Path) -> None:
-    vm = generate(blank(blank_image(images, "deaf")), base)["web"]
+def test_another_client_may_act_between_look_and_act(blank_images: Path, base: Path, tmp_path: Path) -> None:
+    vm = generate(blank(blank_image(blank_images, "deaf")), base)["web"]
     for case, (get_there, target, command, code, state, words) in RACES.items():
         vm.make("kill", "up")
         get_there()

@@ -40,6 +40,12 @@ def virsh(*arguments: str) -> str:
     return subprocess.run(["virsh", "-q", *arguments], check=True, capture_output=True, text=True).stdout
 
 
+def domain_state(name: str = "web") -> str:
+    """Return the state of a domain, or `gone`."""
+    found = subprocess.run(["virsh", "-q", "domstate", "--domain", name], capture_output=True, text=True)
+    return found.stdout.strip() or "gone"
+
+
 def inventory() -> list[str]:
     """Return all that libvirt has, and the directories of its pools, as comparable lines."""
     lines = [f"domain {line}" for line in virsh("list", "--all", "--uuid", "--name").splitlines() if line.strip()]
