@@ -78,6 +78,12 @@ def debian_cloud() -> Path:
 
 
 @pytest.fixture(scope="session")
+def blank_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the images of tests/e2e/blank.py are kept."""
+    return tmp_path_factory.mktemp("images")
+
+
+@pytest.fixture(scope="session")
 def ssh_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A key of the user who runs the provisioners."""
     path = tmp_path_factory.mktemp("ssh") / "id"

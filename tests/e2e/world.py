@@ -25,6 +25,10 @@ ENVIRONMENT = {
 }
 
 
+# Where libvirt keeps what belongs to a domain (NVRAM, TPM state, managed saves, snapshots, sockets) or defines it.
+LIBVIRT_STATE = ["/var/lib/libvirt/qemu", "/var/lib/libvirt/swtpm", "/etc/libvirt/qemu", "/etc/libvirt/storage"]
+
+
 def build_guest(name: str) -> Path:
     """Return the image of a guest of tests/lab/guests, building it if it is not in the cache."""
     found = subprocess.run([ROOT / "tests/lab/guests" / name], check=True, capture_output=True, text=True)
@@ -36,6 +40,12 @@ def virsh(*arguments: str) -> str:
     return subprocess.run(["virsh", "-q", *arguments], check=True, capture_output=True, text=True).stdout
 
 
+def domain_state(name: str = "web") -> str:
+    """Return the state of a domain, or `gone`."""
+    found = subprocess.run(["virsh", "-q", "domstate", "--domain", name], capture_output=True, text=True)
+    return found.stdout.strip() or "gone"
+
+
 def inventory() -> list[str]:
     """Return all that libvirt has, and the directories of its pools, as comparable lines."""
     lines = [f"domain {line}" for line in virsh("list", "--all", "--uuid", "--name").splitlines() if line.strip()]
@@ -45,10 +55,8 @@ def inventory() -> list[str]:
     lines += [f"network {name}" for name in virsh("net-list", "--name").split()]
     images = Path("/var/lib/libvirt/images")
     lines += [f"file {path.relative_to(images)}" for path in sorted(images.rglob("*"))]
-    nvram = Path("/var/lib/libvirt/qemu")
-    lines += [
-        f"file {path}" for path in sorted([*nvram.glob("nvram/*"), *nvram.glob("save/*"), *nvram.glob("snapshot/*/*")])
-    ]
+    for state in LIBVIRT_STATE:
+        lines += [f"file {path}" for path in Path(state).rglob("*") if not path.is_dir()]
     return sorted(lines)
 
 

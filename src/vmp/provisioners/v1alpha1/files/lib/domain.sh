@@ -14,8 +14,11 @@ check_owner() {
 		owner_uuid=${owner_line%%[[:space:]]*}
 		owner_name=${owner_line#*[[:space:]]}
 		owner_name=${owner_name%"${owner_name##*[! ]}"}
+		if [ "$owner_uuid" = "$domain_uuid" ]; then
+			[ "$owner_name" = "$domain_name" ] || say "the domain was renamed: it is called '$owner_name' now"
+			continue
+		fi
 		[ "$owner_name" = "$domain_name" ] || continue
-		[ "$owner_uuid" != "$domain_uuid" ] || continue
 		die "there is another domain '$domain_name' on $libvirt_uri, which this provisioner did not make (UUID $owner_uuid)" \
 			'give this VM another domain name, or remove that one'
 	done
@@ -267,12 +270,17 @@ delete_domain() {
 		return
 	}
 	undefine_failure=''
-	mark undefine
+	mark 'users own'
+	queue dumpxml "--domain=$domain_uuid"
 	undefine_note=''
-	[ "$domain_state" = 'shut off' ] || {
-		queue destroy "--domain=$domain_uuid"
+	if [ "$domain_state" = 'shut off' ]; then
+		mark 'users start' # it fails, unless somebody starts it at this moment
+	else
+		mark undefine
 		undefine_note=' (the plug was pulled)'
-	}
+	fi
+	queue destroy "--domain=$domain_uuid"
+	mark undefine
 	undefine_flags=$(bounded "$V1ALPHA1_COMMAND_TIMEOUT_SECS" virsh help undefine) || die 'virsh does not work' "$undefine_flags"
 	set -- "--domain=$domain_uuid"
 	for flag in --managed-save --snapshots-metadata --checkpoints-metadata --nvram --tpm; do
@@ -284,6 +292,12 @@ delete_domain() {
 	if [ "$users_wanted" ]; then queue_storage; else look; fi
 	run_batch || die 'libvirt did not answer as it should' "$failure"
 	[ -z "$domain_state" ] || die "could not delete domain $domain_name" "$undefine_failure"
+	if [ "$undefine_failure" ] && [ -e domain.xml ]; then
+		# It went by itself, as transient ones do when they stop, and its NVRAM stayed: that goes with a defined one.
+		queue define --file=domain.xml
+		queue undefine "$@"
+		run_batch || :
+	fi
 	say "deleted domain $domain_name$undefine_note"
 	forget_domain
 }

@@ -82,10 +82,7 @@ note_stopped() {
 queue_pool() {
 	! has_line "$active_pools" "$1" || return 0
 	if ! has_line "$pools" "$1"; then
-		escape "$1"
-		pool_xml="<pool type='dir'><name>$escaped</name>"
-		escape "$2"
-		queue_xml "$pool_xml<target><path>$escaped</path></target></pool>" pool-define
+		queue_define_pool "$1" "$2"
 		pool_verb='created'
 	else
 		pool_verb='started'
@@ -93,6 +90,13 @@ queue_pool() {
 	queue pool-build "--pool=$1"
 	queue pool-start "--pool=$1"
 	queue_done "$pool_verb pool $1"
+}
+
+queue_define_pool() {
+	escape "$1"
+	pool_xml="<pool type='dir'><name>$escaped</name>"
+	escape "$2"
+	queue_xml "$pool_xml<target><path>$escaped</path></target></pool>" pool-define
 }
 
 create_pools() {

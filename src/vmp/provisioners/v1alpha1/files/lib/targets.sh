@@ -151,7 +151,7 @@ delete() {
 delete_what() {
 	delete_all=$1
 	shift
-	users_wanted='' storage_asked='' going='' volume_paths='' users=''
+	users_wanted='' storage_asked='' going='' volume_paths='' users='' own_disks=''
 	case " $* " in
 		*' volume '* | *' pool '*) users_wanted=yes ;;
 	esac

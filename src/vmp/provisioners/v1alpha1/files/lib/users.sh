@@ -55,6 +55,37 @@ find_backing() {
 		[ "${#batch}" -lt 60000 ] || run_users
 	done
 	[ -z "$batch" ] || run_users
+	outside_seen=''
+	find_backing_outside
+}
+
+# find_backing_outside: libvirt tells what a file is backed by if it is a volume, or the disk of a running domain. For
+# disks of other domains that are in no active pool, their directory is a transient pool for a moment.
+find_backing_outside() {
+	outside_rest=$users
+	while [ "$outside_rest" ]; do
+		outside=${outside_rest%%"$nl"*}
+		outside_rest=${outside_rest#*"$nl"}
+		outside_rest=${outside_rest#*"$nl"}
+		case $outside in
+			/dev/*) continue ;;
+			/*/*) ;;
+			*) continue ;;
+		esac
+		! has_line "$outside_seen$volume_paths" "$outside" || continue
+		outside_seen=$outside_seen$outside$nl
+		escape "${outside%/*}"
+		mark 'users start'
+		queue_xml "<pool type='dir'><name>vmp-look-$$</name><target><path>$escaped</path></target></pool>" pool-create
+		mark "users volume $outside"
+		queue vol-dumpxml "--vol=$outside"
+		mark 'users start'
+		queue pool-destroy "--pool=vmp-look-$$"
+		[ "${#batch}" -lt 60000 ] || run_users
+	done
+	[ "$batch" ] || return 0
+	run_users
+	find_backing_outside
 }
 
 # read_user: one line of an answer (called by read_line)
@@ -62,8 +93,8 @@ read_user() {
 	user=${section#users }
 	case $section in
 		'users pool '*)
-			case $line in
-				*'  /'*) volume_paths="$volume_paths${section#users pool }$nl/${line##*  /}$nl" ;;
+			case ${line%%/*} in # of a table: name, blanks, path; no name holds a slash
+				*'  ') volume_paths="$volume_paths${section#users pool }$nl/${line#*/}$nl" ;;
 			esac
 			;;
 		'users volume '*)
@@ -71,6 +102,14 @@ read_user() {
 				*'<backingStore>'*) users_backing=yes ;;
 				*'</backingStore>'*) users_backing='' ;;
 				*'<path>'*) [ -z "${users_backing-}" ] || add_user '<path>' '</path>' ;;
+			esac
+			;;
+		'users own')
+			case $line in
+				*"<source file='"*)
+					unescape "$line" "<source file='" "'"
+					own_disks=$own_disks$unescaped$nl
+					;;
 			esac
 			;;
 		'users domain '*)
@@ -114,10 +153,11 @@ user_of() {
 
 # queue_delete_volumes: after find_users (and with the domain gone); queues what may go, overlays before what they are backed by
 queue_delete_volumes() {
-	candidates='' going='' number=0 facts=$pool_facts foreign_pools=''
+	candidates='' going='' declared_paths='' number=0 facts=$pool_facts foreign_pools=''
 	each_pool note_foreign_pool
 	facts=$volume_facts
 	each_volume note_candidate
+	note_layers
 	while [ "$candidates" ]; do
 		going_pool=${candidates%%"$nl"*}
 		candidates=${candidates#*"$nl"}
@@ -141,14 +181,63 @@ note_foreign_pool() {
 
 note_candidate() {
 	next_volume
+	[ -z "$listed" ] || declared_paths=$declared_paths$listed$nl
 	[ "$4" = Delete ] || [ "$delete_all" ] || return 0
 	if has_line "$foreign_pools" "$1"; then
 		say "kept volume $1/$2: the pool is somebody else's"
-	elif [ "$path" ]; then
-		candidates=$1$nl$2$nl$path$nl$candidates
-	elif has_line "$pools" "$1" && ! has_line "$active_pools" "$1" && ! declares_pool "$1"; then
-		say "kept volume $1/$2, if it is there: pool $1 is not active"
+	elif [ "$listed" ]; then
+		candidates=$1$nl$2$nl$listed$nl$candidates
+	elif pool_stopped "$1" && ! declares_pool "$1"; then
+		say "kept volume $1/$2, if it is there: pool $1 is not active; start it, and delete again"
 	fi
+}
+
+# note_layers: an external snapshot puts a layer over a volume, which is then the domain's disk. Of a volume that goes
+# it goes too, the uppermost first; of one that stays it stays, as it holds what was written since.
+note_layers() {
+	layers='' layers_rest=$own_disks
+	while [ "$layers_rest" ]; do
+		layer=${layers_rest%%"$nl"*}
+		layers_rest=${layers_rest#*"$nl"}
+		chain='' top=''
+		while ! has_line "$declared_paths" "$layer" && ! has_line "$layers" "$layer" && layer_of_ours "$layer"; do
+			chain=$chain$layer_pool$nl${layer##*/}$nl$layer$nl
+			top=${top:-$layer_pool/${layer##*/}}
+			layers=$layers$layer$nl
+			layer=$backing
+		done
+		if [ "$chain" ] && has_line "$declared_paths" "$layer"; then
+			if has_line "$candidates" "$layer"; then
+				candidates=$chain$candidates
+			else
+				say "kept volume $top: a snapshot made it, and what was written since is only there;" \
+					"merge it into $layer before the next 'make up', which would go on from before the snapshot"
+			fi
+		fi
+	done
+}
+
+# layer_of_ours PATH: true when it is a volume (of $layer_pool) that is backed by another ($backing)
+layer_of_ours() {
+	layer_pool='' backing='' users_rest=$volume_paths
+	while [ "$users_rest" ] && [ -z "$layer_pool" ]; do
+		users_pool=${users_rest%%"$nl"*}
+		users_rest=${users_rest#*"$nl"}
+		[ "${users_rest%%"$nl"*}" != "$1" ] || layer_pool=$users_pool
+		users_rest=${users_rest#*"$nl"}
+	done
+	users_rest=$users
+	while [ "$users_rest" ] && [ -z "$backing" ]; do
+		users_key=${users_rest%%"$nl"*}
+		users_rest=${users_rest#*"$nl"}
+		[ "${users_rest%%"$nl"*}" != "volume $1" ] || backing=$users_key
+		users_rest=${users_rest#*"$nl"}
+	done
+	[ "$layer_pool" ] && [ "$backing" ]
+}
+
+pool_stopped() {
+	has_line "$pools" "$1" && ! has_line "$active_pools" "$1"
 }
 
 declares_pool() {
@@ -179,22 +268,32 @@ queue_storage() {
 	users='' volume_paths=''
 	storage_asked=yes
 	facts=$pool_facts
-	each_pool queue_start_stopped
+	each_pool queue_bring_up_to_date
 	look
 	queue_domains
 	queue_pools
 	each_pool queue_vol_list_of_stopped
 }
 
-# A stopped pool of ours is started, to see what it holds; one without a directory cannot be, and holds nothing.
-queue_start_stopped() {
-	own_pool "$1" "$2" && [ "$fact" ] && ! has_line "$active_pools" "$1" || return 0
+# queue_bring_up_to_date NAME DIRECTORY POLICY: what a pool of ours holds, though somebody else put it there or took it
+# away, or undefined the pool under our domain. One without a directory cannot be started, and holds nothing.
+queue_bring_up_to_date() {
+	own_pool "$1" "$2" || return 0
 	mark 'users start'
-	queue pool-start "--pool=$1"
+	if [ -z "$fact" ]; then
+		[ "$domain_state" ] || return 0
+		[ "$3" = Delete ] || [ "$delete_all" ] || return 0
+		queue_define_pool "$1" "$2"
+	fi
+	if has_line "$active_pools" "$1"; then
+		queue pool-refresh "--pool=$1"
+	else
+		queue pool-start "--pool=$1"
+	fi
 }
 
 queue_vol_list_of_stopped() {
-	! has_line "$pools" "$1" || has_line "$active_pools" "$1" || queue_vol_list "$1"
+	has_line "$active_pools" "$1" || queue_vol_list "$1"
 }
 
 # delete_storage WHAT…: volumes, pools or both; after observe or delete_domain
@@ -238,7 +337,8 @@ storage_there() {
 
 note_there_volume() {
 	next_volume
-	[ -z "$path" ] || there=yes
+	[ -z "$listed" ] || there=yes
+	! pool_stopped "$1" || there=yes
 }
 
 note_there_pool() {

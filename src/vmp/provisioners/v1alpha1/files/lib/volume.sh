@@ -9,7 +9,8 @@ filled=' '  # and of those that it has filled
 grown=' '   # and of those that it has grown
 volume_tries=0
 
-# next_volume: takes one record off $facts; $path is '' when the volume is not there
+# next_volume: takes one record off $facts; $path is '' when the volume is not there. $listed is not, when libvirt lists a
+# volume whose file somebody removed: it can only be deleted.
 next_volume() {
 	number=$((number + 1))
 	next_fact && physical=$fact
@@ -17,6 +18,9 @@ next_volume() {
 	next_fact && path=$fact
 	next_fact && base_capacity=$fact
 	next_fact && base_path=$fact
+	listed=$path
+	[ "$physical" ] || path=''
+	[ "$base_capacity" ] || base_path=''
 }
 
 # volumes_missing: true when one of them is not there
@@ -90,7 +94,9 @@ queue_create_volume() {
 	escape "${4%"${4##*[0-9]}"}"
 	volume_xml="$volume_xml$escaped</capacity><allocation>0</allocation>"
 	escape "$3"
-	volume_xml="$volume_xml<target><format type='$escaped'/></target>"
+	volume_xml="$volume_xml<target><format type='$escaped'/>"
+	[ "$3" != qcow2 ] || volume_xml="$volume_xml<compat>1.1</compat>" # else libvirt makes QEMU's format before 2012
+	volume_xml="$volume_xml</target>"
 	if [ $# -gt 4 ]; then
 		escape "$5"
 		volume_xml="$volume_xml<backingStore><path>$escaped</path>"

@@ -1,0 +1,139 @@
+"""What others use or made is left alone, and targets can be run from nothing and twice."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from blank import blank, blank_image
+from world import Vm, domain_state, generate, inventory, virsh
+
+pytestmark = pytest.mark.usefixtures("unchanged_libvirt")
+
+IMAGE = Path("/var/lib/libvirt/images/deaf.qcow2")
+
+
+@pytest.fixture
+def web(blank_images: Path, base: Path) -> Vm:
+    return generate(blank(blank_image(blank_images, "deaf")), base)["web"]
+
+
+def layer(path: Path, over: Path) -> Path:
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(over), "-F", "qcow2", str(path)]
+    subprocess.run(command, check=True)
+    return path
+
+
+def disk(source: str, device: str = "disk", kind: str = "file") -> str:
+    target = "<target dev='sda' bus='sata'/>"
+    return f"<disk type='{kind}' device='{device}'><driver type='qcow2'/><source {source}/>{target}</disk>"
+
+
+def define(devices: str, boot: str = "") -> None:
+    xml = (
+        "<domain type='qemu'><name>theirs</name><memory>65536</memory>"
+        f"<os><type machine='q35'>hvm</type>{boot}</os><devices>{devices}</devices></domain>"
+    )
+    subprocess.run(["virsh", "-q", "define", "/dev/stdin"], input=xml, text=True, check=True)
+
+
+def test_the_shared_image_stays_as_long_as_anybody_uses_it(web: Vm, tmp_path: Path) -> None:
+    before = inventory()
+    web.make("create")
+    outside = tmp_path / "two  /blanks"
+    outside.mkdir(parents=True)
+    deep = layer(outside / "deep.qcow2", layer(outside / "layer.qcow2", IMAGE))
+    uses = {
+        "by path": (disk(f"file='{IMAGE}'"), ""),
+        "by volume": (disk("pool='default' volume='deaf.qcow2'", kind="volume"), ""),
+        "as a cdrom": (disk(f"file='{IMAGE}'", device="cdrom"), ""),
+        "as a kernel": ("", f"<kernel>{IMAGE}</kernel>"),
+        "as an initrd": ("", f"<kernel>/boot/vmlinuz</kernel><initrd>{IMAGE}</initrd>"),
+        "below layers in no pool": (disk(f"file='{deep}'"), ""),
+    }
+    for use, (devices, boot) in uses.items():
+        define(devices, boot)
+        kept = web.make("delete-all")
+        assert "kept volume default/deaf.qcow2" in kept.stderr, use
+        assert IMAGE.exists(), use
+        virsh("undefine", "theirs")
+    define(disk(f"file='{deep}'"))
+    virsh("start", "theirs")
+    assert "kept volume default/deaf.qcow2: domain theirs uses it" in web.make("delete-all").stderr
+    virsh("destroy", "theirs")
+    virsh("undefine", "theirs")
+    assert "deleted volume default/deaf.qcow2" in web.make("delete-all").stderr
+    assert inventory() == before
+
+
+def test_a_volume_of_ours_that_somebody_attached_stays_with_its_pool(web: Vm) -> None:
+    before = inventory()
+    web.make("up")
+    define(disk("file='/var/lib/libvirt/images/web/boot.qcow2'"))
+    down = web.make("down")
+    assert "kept volume web/boot.qcow2: domain theirs uses it" in down.stderr
+    assert "kept pool web: it holds boot.qcow2" in down.stderr
+    virsh("undefine", "theirs")
+    web.make("delete-all")
+    assert inventory() == before
+
+
+TARGETS = [
+    ("build", "gone"),
+    ("create/pool", "gone"),
+    ("create/volume", "gone"),
+    ("create/domain", "shut off"),
+    ("create", "shut off"),
+    ("start/pool", "shut off"),
+    ("start/domain", "running"),
+    ("start", "running"),
+    ("restart", "running"),
+    ("up", "running"),
+    ("kill", "shut off"),
+    ("stop/domain", "shut off"),
+    ("stop", "shut off"),
+    ("stop/pool", "shut off"),
+    ("stop-all", "shut off"),
+    ("delete/domain", "gone"),
+    ("delete/volume", "gone"),
+    ("delete/pool", "gone"),
+    ("delete", "gone"),
+    ("down", "gone"),
+    ("delete/volume-all", "gone"),
+    ("delete/pool-all", "gone"),
+    ("delete-all", "gone"),
+    ("clean", "gone"),
+    ("clean-all", "gone"),
+]
+
+
+def test_each_target_can_be_run_twice_and_changes_nothing_when_only_shown(web: Vm) -> None:
+    start = inventory()
+    for target, state in TARGETS:
+        before = inventory(), sorted(web.directory.rglob("*"))
+        web.make("-n", target)
+        assert (inventory(), sorted(web.directory.rglob("*"))) == before, target
+        web.make(target)
+        assert domain_state() == state, target
+        after = inventory()
+        web.make(target)
+        assert domain_state() == state, target
+        if target != "restart":
+            assert inventory() == after, target
+    assert inventory() == start
+
+
+NOTHING_TO_DO = ["start/pool", "kill", "stop", "stop/pool", "stop-all", "delete", "delete-all", "down", "clean-all"]
+NEEDS_A_DOMAIN = ["start", "start/domain", "restart", "console", "status", "ip"]
+
+
+def test_from_nothing_each_target_ends_or_says_what_is_missing(web: Vm) -> None:
+    before = inventory()
+    for target in NOTHING_TO_DO:
+        assert web.make(target).stderr == "", target
+    for target in NEEDS_A_DOMAIN:
+        refused = web.make(target, check=False)
+        assert refused.returncode != 0, target
+        assert "not there" in refused.stdout or "no domain" in refused.stderr or "not exist" in refused.stderr, target
+    assert inventory() == before
