@@ -61,7 +61,7 @@ virt_install_options() {
 		'--osinfo=linux2022' \
 		'--hvm' \
 		'--boot=uefi' \
-		'--disk=size=1,readonly,serial="a,b"' \
+		'--disk=size=1,readonly,alias="a,b"' \
 		'--disk=size=2.50,format=raw' \
 		'--import'
 }
