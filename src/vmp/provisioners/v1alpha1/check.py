@@ -86,7 +86,8 @@ def _check_options(configuration: Configuration, vm: Mapping, report: Report) ->
                 span = _item_span(_at(vm, *place), item.name, key) or _span(vm, *place)
                 if not key or re.search(r"""[\s,='"\\]""", key) or not key.isprintable():
                     message = f"{key!r} is not a suboption of {option!r}"
-                    report.error("bad-value", message, span, help="a name; what comes after '=' is its value")
+                    place_of_key = _item_span(_at(vm, *place), item.name, key, at_key=True) or span
+                    report.error("bad-value", message, place_of_key, help="a name; what comes after '=' is its value")
                 if isinstance(suboption, str):
                     _check_carried(suboption, span, report)
                     _check_suboption(option, key, suboption, span, report)
@@ -117,9 +118,12 @@ def _check_suboption(option: str, key: str, text: str, span: Span, report: Repor
         report.error("bad-value", "a password is one line", span)
 
 
-def _item_span(items: Node | None, name: str, key: str) -> Span | None:
+def _item_span(items: Node | None, name: str, key: str, at_key: bool = False) -> Span | None:
     for node in items.items if isinstance(items, Sequence) else ():
         if getattr(_at(node, "name"), "text", None) == name:
+            options = _at(node, "options")
+            if at_key and isinstance(options, Mapping):
+                return options.span_of(key)
             return _span(node, "options", key)
     return None
 
@@ -181,13 +185,13 @@ def _check_upload_path(path: str, span: Span, report: Report) -> None:
 def _check_ssh(configuration: Configuration, vm: Mapping, report: Report) -> None:
     ssh = configuration.vm.ssh
     for option, values in (ssh.options if ssh else {}).items():
-        for value in values:
+        for index, value in enumerate(values):
+            span = _span(vm, "ssh", "options", option, index)
             if not value.isprintable():
-                help_ = "an option of ssh is one line"
-                span = _span(vm, "ssh", "options", option)
-                report.error("bad-value", f"{value!r} has a character that cannot be printed", span, help=help_)
+                message = f"{value!r} has a character that cannot be printed"
+                report.error("bad-value", message, span, help="an option of ssh is one line")
             if option.lower() in ("hostname", "user", "hostkeyalias") and (wrong := check_host(value)):
-                report.error("bad-value", wrong[0], _span(vm, "ssh", "options", option), help=wrong[1])
+                report.error("bad-value", wrong[0], span, help=wrong[1])
 
 
 def _check_content(volume: Volume, vm: Mapping, place: tuple[str | int, ...], report: Report) -> None:
