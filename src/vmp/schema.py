@@ -84,6 +84,26 @@ def check_object_name(name: str) -> tuple[str, str | None] | None:
     """Judge the name of a pool or volume."""
     if not name or "/" in name or name in (".", "..") or not name.isprintable() or name != name.strip():
         return f"{name!r} cannot name a pool or volume", "it becomes a file name: printable, not empty, without '/'"
+    if len(name.encode(errors="replace")) > 200:
+        return f"{name[:80]!r}… cannot name a pool or volume", "it becomes a file name: 200 bytes at most"
+    return None
+
+
+def check_url(url: str) -> tuple[str, str | None] | None:
+    """Judge what curl is to download: curl refuses white space, and reads `@FILE` as a list of URLs from 8.13 on."""
+    if not url:
+        return "it is empty", None
+    if re.search(r"[\x00-\x20\x7f-\xa0\u2028\u2029]", url):
+        return f"{url!r} is not a URL: it has white space or a control character", "write a space as %20"
+    if url[0] in "@-":
+        return f"{url!r} is not a URL: it begins with {url[0]!r}", "like https://example.org/disk.qcow2"
+    return None
+
+
+def check_member(path: str) -> tuple[str, str | None] | None:
+    """Judge the path of an archive's member: 7z takes `@` for a list of files and `-` for an option."""
+    if not path or path[0] in "@-" or not path.isprintable():
+        return f"{path!r} cannot name a member of an archive", "not empty, printable, not beginning with '@' or '-'"
     return None
 
 
@@ -126,7 +146,15 @@ def check_directory(path: str) -> tuple[str, str | None] | None:
     """Judge the directory of a pool, a path on the node."""
     if not path.startswith("/") or path.startswith("//") or not path.isprintable():
         return f"{path!r} is not an absolute path", "a pool's directory is a path on the node that begins with '/'"
+    if is_too_long(path):
+        return f"the path {path[:80]!r}… is too long", "255 bytes at most between two slashes, 1000 in all"
     return None
+
+
+def is_too_long(path: str, part: int = 255) -> bool:
+    """Tell whether a path is longer than file systems take (with room for the directory that it is relative to)."""
+    parts = path.encode(errors="replace").split(b"/")
+    return max(map(len, parts)) > part or sum(map(len, parts)) > 1000
 
 
 def check_host(text: str) -> tuple[str, str | None] | None:
@@ -229,7 +257,7 @@ class Archive:
     """How the downloaded file is unpacked."""
 
     type: str = required(Choice("7z", "xz", "gz", "bz2", "zst"), "The kind of archive or compression.")
-    path: str | None = optional(Text("a path", check_not_empty), "The member to take from a 7z archive.")
+    path: str | None = optional(Text("a path", check_member), "The member to take from a 7z archive.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,7 +267,7 @@ class Checksum:
     algorithm: str = optional(Choice("sha256", "sha512", "sha1", "md5"), "The hash function.", "sha256")
     value: str | None = optional(Text("a hash in hexadecimal"), "The expected hash. Exclusive with `url`.")
     url: str | None = optional(
-        Text("a URL", check_not_empty),
+        Text("a URL", check_url),
         "A sums file next to the image: GNU, BSD, bare or clearsigned; the line is found by the exact file name.",
     )
 
@@ -256,7 +284,7 @@ class Tag:
         "A Python regular expression. The first tag whose pattern matches the whole requested tag is taken; "
         "its named groups are variables of the other fields here.",
     )
-    url: str = required(Text("a URL", check_not_empty), "Where the image is downloaded from.")
+    url: str = required(Text("a URL", check_url), "Where the image is downloaded from.")
     volume_name: str = required(OBJECT_NAME, "What the image is called as a libvirt volume.")
     format: str = optional(FORMAT, "The image's format, once unpacked.", "qcow2")
     vars: dict[str, str] = optional(VARIABLES, "Variables of all VMs that use this tag.", {})

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import stat
 from pathlib import Path
 
 import pytest
@@ -65,32 +63,6 @@ def test_a_debian_cloud_vm_from_nothing_to_ready_and_back(debian_cloud: Path, ss
     assert not (vm.directory / "seed.iso").exists()
 
 
-PASSWORD = """
-  - name: web
-    template: cloud
-    ssh:
-      password: 'pass "word" $HOME'
-      options:
-        IdentityFile: null
-        PreferredAuthentications: password
-        PubkeyAuthentication: "no"
-"""
-
-
-def test_ssh_with_a_password_needs_no_terminal_and_shows_it_nowhere(tiny_disk: Path, ssh_key: Path, base: Path) -> None:
-    vm = generate(cloud(tiny_disk, ssh_key, PASSWORD), base)["web"]
-    file = vm.directory / "ssh-password"
-    assert stat.S_IMODE(os.stat(file).st_mode) == 0o600
-    up = vm.make("up")
-    ready = vm.make("wait-for-ready")
-    assert vm.ssh("whoami") == "admin\n"
-    assert "word" not in up.stderr + ready.stderr
-    file.write_text("wrong")
-    refused = vm.make("ssh", "CMD=true", check=False)
-    assert refused.returncode != 0
-    vm.make("delete-all", "V1ALPHA1_STOP_TIMEOUT_SECS=0")
-
-
 TWO = """
   - name: a
     template: cloud
@@ -115,22 +87,66 @@ def test_two_vms_share_one_image_which_stays_until_the_last_has_gone(
     b.make("delete-all", "V1ALPHA1_STOP_TIMEOUT_SECS=0")
 
 
-ODD_NAMES = ["2", "a.b", "axb", 'it\'s "q" 50% #1 k=v', "x;y & $HOME `id` [a]*", "Ünï, — 🐧 <&amp;> back\\slash"]
+ODD_NAMES = [
+    'it\'s "q" 50% #1 k=v: a\\b',
+    "2",
+    "007",
+    "a.b",
+    "axb",
+    "(a|b)+?[^c]{2}$",
+    "x;y & $HOME `id` [a]* !x",
+    "Ünï, — 🐧 <&amp;>",
+    "=~root%s",
+    "n" * 200,
+]
 
 
-def test_vms_with_odd_names_go_through_their_whole_life(tiny_disk: Path, ssh_key: Path, base: Path) -> None:
+BLANK = """
+    libvirt:
+      volumes:
+        - name: "{IMAGE_VOLUME_NAME}"
+          $patch: delete
+        - name: boot.qcow2
+          $patch: replace
+          poolName: "{VM_NAME}"
+          capacity: 1MiB
+"""
+
+
+def test_vms_with_odd_names_go_through_their_whole_life(tiny_disk: Path, ssh_key: Path, tmp_path: Path) -> None:
+    """The first boots a system and is reached; the others, which have nothing to boot, are started and stopped."""
+
     def entry(name: str) -> str:
-        return f"  - name: {json.dumps(name, ensure_ascii=False)}\n    template: cloud\n"
+        blank = BLANK if name != ODD_NAMES[0] else "\n"
+        return f"  - name: !raw {json.dumps(name, ensure_ascii=False)}\n    template: cloud{blank}"
 
+    base = tmp_path / "a: b=c% d#e 'f' \"g\" $HOME `id` (h)|[i]* \\j; é🐧 ~"
     vms = generate(cloud(tiny_disk, ssh_key, "".join(map(entry, ODD_NAMES)), memory=64), base)
-    assert sorted(vms) == sorted(ODD_NAMES)
-    for name, vm in vms.items():
+    assert list(vms) == ODD_NAMES
+    at_once = "V1ALPHA1_STOP_TIMEOUT_SECS=0"
+    first, *others = vms.values()
+    first.make("up")
+    for vm in others:
+        vm.make("create")
+    everything = inventory()
+    for name, vm in list(vms.items())[1:]:
         vm.make("up")
         assert virsh("domname", vm.facts["domain_uuid"]).rstrip("\n").rstrip() == name
-        assert vm.make("up").stderr == f"{name}: is running\n"
-        assert "running" in vm.make("status").stdout
-        vm.make("down", "V1ALPHA1_STOP_TIMEOUT_SECS=0")
-    next(iter(vms.values())).make("delete-all")
+        done = vm.make("up", "status", "ip", "V1ALPHA1_SSH_HOST=127.0.0.1")
+        assert done.stderr == f"{name}: is running\n" and done.stdout.endswith("\n127.0.0.1\n")
+        assert f"domain   {name}" in done.stdout and "not there" not in done.stdout
+        done = vm.make("stop", "start", "restart", "up", "kill", at_once)
+        assert done.stderr.count(f"{name}: started domain {name}\n") == 2
+        assert f"{name}: is running\n" in done.stderr
+        assert inventory() == everything, "nothing of another VM was touched"
+    first.make("wait-for-ready")
+    assert first.ssh("whoami") == "admin\n"
+    with first.console() as console:
+        console.expect("Escape character", timeout=60)
+    for name, vm in vms.items():
+        done = vm.make("down", "delete-all", "clean-all", at_once)
+        assert f"deleted domain {name}" in done.stderr
+        assert not (vm.directory / "seed.iso").exists()
 
 
 def test_what_changed_since_the_vm_was_made_is_said_and_not_applied(tiny_disk: Path, ssh_key: Path, base: Path) -> None:

@@ -9,8 +9,8 @@ from vmp.configuration import Configuration
 from vmp.diagnostics import Report, Span
 from vmp.nodes import Mapping, Node, Sequence
 from vmp.provisioners.v1alpha1.static import STATIC_NAMES
-from vmp.provisioners.v1alpha1.virt_install import given_uuid
-from vmp.schema import Volume, check_host
+from vmp.provisioners.v1alpha1.virt_install import PLAIN_OPTIONS, given_uuid, split_suboptions
+from vmp.schema import Volume, check_host, is_too_long
 
 PREFIX = "V1ALPHA1_"
 """Variables that begin with this set knobs."""
@@ -30,9 +30,15 @@ KNOBS = {
 """The knobs, and whether each is a number of seconds."""
 
 GENERATED_NAMES = frozenset(
-    {*STATIC_NAMES, "MANIFEST", "vm.sh", "ssh-password", "domain.xml", "known_hosts", ".node-ssh"}
+    {*STATIC_NAMES, "MANIFEST", "vm.sh", "secrets.sh", "ssh-password", "domain.xml", "known_hosts", ".node-ssh"}
 )
 """Names in the directory that no path of the registry may take."""
+
+_NOT_IN_XML = re.compile("[^\t\n -\x7e\x80-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 has no way to write, DEL, and the carriage return, which every reader of XML turns into a newline."""
+
+_SERIAL = re.compile("[A-Za-z0-9_ .+-]*")
+"""What libvirt allows in the serial number of a disk (qemu_validate.c)."""
 
 
 def check(configuration: Configuration, vm: Mapping, report: Report) -> None:
@@ -42,6 +48,7 @@ def check(configuration: Configuration, vm: Mapping, report: Report) -> None:
     _check_pools(vm, report)
     _check_seed(configuration, vm, report)
     _check_uuid(configuration, vm, report)
+    _check_options(configuration, vm, report)
     _check_domain(configuration, vm, report)
     _check_ssh(configuration, vm, report)
 
@@ -66,6 +73,62 @@ def _check_uuid(configuration: Configuration, vm: Mapping, report: Report) -> No
         report.error("bad-value", f"{uuid!r} is not a UUID", span)
 
 
+def _check_options(configuration: Configuration, vm: Mapping, report: Report) -> None:
+    """Report text that virt-install or libvirt would refuse, cut off or change."""
+    options = configuration.vm.libvirt.domain.virt_install
+    for option, value in options.items():
+        place = ("libvirt", "domain", "virtInstall", option)
+        if isinstance(value, str):
+            _check_carried(value, _span(vm, *place), report)
+            if option not in PLAIN_OPTIONS and re.search("['\"\\\\]", value):
+                _check_quotes(option, value, _span(vm, *place), report)
+        for item in value if isinstance(value, tuple) else ():
+            for key, suboption in (item.options or {}).items():
+                span = _item_span(_at(vm, *place), item.name, key) or _span(vm, *place)
+                if not key or re.search(r"""[\s,='"\\]""", key) or not key.isprintable():
+                    message = f"{key!r} is not a suboption of {option!r}"
+                    place_of_key = _item_span(_at(vm, *place), item.name, key, at_key=True) or span
+                    report.error("bad-value", message, place_of_key, help="a name; what comes after '=' is its value")
+                if isinstance(suboption, str):
+                    _check_carried(suboption, span, report)
+                    _check_suboption(option, key, suboption, span, report)
+
+
+def _check_carried(text: str, span: Span, report: Report) -> None:
+    if found := _NOT_IN_XML.search(text):
+        message = f"a domain cannot have the character {found.group()!r}"
+        report.error("bad-value", message, span, help="XML cannot carry control characters other than tab and newline")
+
+
+def _check_quotes(option: str, text: str, span: Span, report: Report) -> None:
+    try:
+        split_suboptions(text)
+    except ValueError:
+        message = f"a quote or backslash in {option!r} has no counterpart"
+        help_ = "virt-install splits this at commas, with quotes as in a shell; a list of 'options' needs none"
+        report.error("bad-value", message, span, help=help_)
+
+
+def _check_suboption(option: str, key: str, text: str, span: Span, report: Report) -> None:
+    if option == "disk" and key == "serial" and not _SERIAL.fullmatch(text):
+        help_ = "libvirt allows letters of ASCII, digits, space and _ . + - there"
+        report.error("bad-value", f"{text!r} cannot be the serial number of a disk", span, help=help_)
+    elif option == "metadata" and key == "title" and "\n" in text:
+        report.error("bad-value", "a domain's title is one line", span, help="use 'description' for more")
+    elif key in ("passwd", "password") and ("\n" in text or "\t" in text):
+        report.error("bad-value", "a password is one line", span)
+
+
+def _item_span(items: Node | None, name: str, key: str, at_key: bool = False) -> Span | None:
+    for node in items.items if isinstance(items, Sequence) else ():
+        if getattr(_at(node, "name"), "text", None) == name:
+            options = _at(node, "options")
+            if at_key and isinstance(options, Mapping):
+                return options.span_of(key)
+            return _span(node, "options", key)
+    return None
+
+
 def _check_domain(configuration: Configuration, vm: Mapping, report: Report) -> None:
     """Report what virt-install would refuse only after the image has been downloaded and uploaded."""
     options = configuration.vm.libvirt.domain.virt_install
@@ -80,16 +143,9 @@ def _check_domain(configuration: Configuration, vm: Mapping, report: Report) -> 
     for disk in disks if isinstance(disks, tuple) else ():
         found = (disk.options or {}).get("vol")
         if isinstance(found, str) and found.partition("/")[0] in own_pools and found not in volumes:
-            span = _disk_span(_at(vm, *place, "disk"), disk.name) or _span(vm, *place, "disk")
+            span = _item_span(_at(vm, *place, "disk"), disk.name, "vol") or _span(vm, *place, "disk")
             message = f"disk {disk.name!r} is volume {found!r}, which is not among 'volumes'"
             report.error("bad-value", message, span, help=report.nearest(found, volumes))
-
-
-def _disk_span(disks: Node | None, name: str) -> Span | None:
-    for node in disks.items if isinstance(disks, Sequence) else ():
-        if getattr(_at(node, "name"), "text", None) == name:
-            return _span(node, "options", "vol")
-    return None
 
 
 def _check_pools(vm: Mapping, report: Report) -> None:
@@ -130,9 +186,13 @@ def _check_upload_path(path: str, span: Span, report: Report) -> None:
 def _check_ssh(configuration: Configuration, vm: Mapping, report: Report) -> None:
     ssh = configuration.vm.ssh
     for option, values in (ssh.options if ssh else {}).items():
-        for value in values:
+        for index, value in enumerate(values):
+            span = _span(vm, "ssh", "options", option, index)
+            if not value.isprintable():
+                message = f"{value!r} has a character that cannot be printed"
+                report.error("bad-value", message, span, help="an option of ssh is one line")
             if option.lower() in ("hostname", "user", "hostkeyalias") and (wrong := check_host(value)):
-                report.error("bad-value", wrong[0], _span(vm, "ssh", "options", option), help=wrong[1])
+                report.error("bad-value", wrong[0], span, help=wrong[1])
 
 
 def _check_content(volume: Volume, vm: Mapping, place: tuple[str | int, ...], report: Report) -> None:
@@ -144,6 +204,10 @@ def _check_content(volume: Volume, vm: Mapping, place: tuple[str | int, ...], re
     if volume.upload_file and not volume.upload_file.path.isprintable():
         span = _span(vm, *place, "uploadFile", "path")
         report.error("bad-path", "the path has a character that cannot be printed", span)
+    if volume.upload_file and is_too_long(volume.upload_file.path, 200):
+        span = _span(vm, *place, "uploadFile", "path")
+        help_ = "200 bytes at most between two slashes, 1000 in all"
+        report.error("bad-path", "the path is too long", span, help=help_)
 
 
 def _check_seed(configuration: Configuration, vm: Mapping, report: Report) -> None:
@@ -159,8 +223,9 @@ def _check_seed(configuration: Configuration, vm: Mapping, report: Report) -> No
         report.error("bad-path", f"the seed {path!r} would replace a generated file", span, help="such as seed.iso")
     elif path.startswith("-"):
         report.error("bad-path", f"the seed {path!r} begins with '-'", span, help="such as seed.iso")
-    elif max(map(len, path.encode().split(b"/"))) > 200:
-        report.error("bad-path", "a part of the seed's path is longer than 200 bytes", span, help="such as seed.iso")
+    elif is_too_long(path, 200):
+        help_ = "200 bytes at most between two slashes, 1000 in all"
+        report.error("bad-path", "the seed's path is too long", span, help=help_)
 
 
 def _at(node: Node | None, *path: str | int) -> Node | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
+import re
 from collections.abc import Iterator
 
 from vmp.configuration import Configuration
@@ -11,6 +13,7 @@ from vmp.provisioners.v1alpha1.check import KNOBS
 from vmp.provisioners.v1alpha1.shell import arguments, assignment, default, each
 from vmp.provisioners.v1alpha1.static import static_files
 from vmp.provisioners.v1alpha1.virt_install import (
+    Words,
     autostarts,
     domain_uuid,
     has_secret,
@@ -21,6 +24,12 @@ from vmp.schema import Volume, ssh_gateway
 from vmp.tree import File, Tree, with_manifest
 
 SECRET = 0o600
+
+_COVERED = re.compile(r"\.images/.*|[^/]*\.(img|iso|qcow2|sum)")
+"""Paths that the static lines of .gitignore cover."""
+
+_SPECIAL = re.compile(r"[\\*?\[]| $")
+"""What .gitignore takes for a pattern, or cuts off."""
 
 _HEADER = """\
 # shellcheck shell=sh disable=SC2034
@@ -34,7 +43,19 @@ _HEADER = """\
 def render(configuration: Configuration) -> Tree:
     """Return the files of one VM's directory."""
     files = dict(static_files())
-    files["vm.sh"] = File("".join(_facts(configuration)).encode(), SECRET if has_secret(configuration.vm) else 0o644)
+    if unwanted := _unwanted(configuration):
+        ignored = files[".gitignore"]
+        files[".gitignore"] = File(ignored.content + unwanted.encode(), ignored.mode)
+    words = virt_install_arguments(configuration)
+    facts = "".join(_facts(configuration, words)).encode()
+    files["vm.sh"] = File(facts, SECRET if has_secret(configuration.vm) else 0o644)
+    if words.secrets:
+        text = each(
+            "each_secret",
+            "passwords of the domain: what stands for one in vm.sh, and what it is",
+            words.secrets.items(),
+        )
+        files["secrets.sh"] = File(f"# shellcheck shell=sh\n{text}".encode(), SECRET)
     ssh = configuration.vm.ssh
     if ssh is not None and ssh.password is not None:
         files["ssh-password"] = File(ssh.password.encode(), SECRET)
@@ -58,7 +79,7 @@ def _document(document: Plain, header: str) -> bytes:
     return (document if isinstance(document, str) else header + to_yaml(document)).encode()
 
 
-def _facts(configuration: Configuration) -> Iterator[str]:
+def _facts(configuration: Configuration, virt_install: Words) -> Iterator[str]:
     vm, node, image = configuration.vm, configuration.node, configuration.image
     ssh, cloud_init = vm.ssh, vm.cloud_init
     archive, checksum = image.archive, image.checksum
@@ -70,6 +91,7 @@ def _facts(configuration: Configuration) -> Iterator[str]:
     yield assignment("domain_name", vm.libvirt.domain.name)
     yield assignment("domain_uuid", domain_uuid(configuration))
     yield assignment("domain_autostart", "yes" if autostarts(vm) else "")
+    yield assignment("secrets_file", "secrets.sh" if virt_install.secrets else "")
     yield "\n# the image, downloaded to image_path; no path: no volume is made from it\n"
     yield assignment("image_reference", f"{image.name}:{image.tag}")
     yield assignment("image_path", _image_path(configuration))
@@ -115,8 +137,7 @@ def _facts(configuration: Configuration) -> Iterator[str]:
     options = ssh.options if ssh else {}
     words = [word for key, values in options.items() for value in values for word in ("-o", f"{key}={value}")]
     yield arguments("ssh_options", "options of ssh, before all defaults", words)
-    words = list(virt_install_arguments(configuration))
-    yield arguments("virt_install_options", "the domain, as virt-install is told", words)
+    yield arguments("virt_install_options", "the domain, as virt-install is told", virt_install)
 
 
 def _volume(volume: Volume) -> tuple[str, ...]:
@@ -140,6 +161,20 @@ def _image_path(configuration: Configuration) -> str:
         if volume.upload_file and volume.upload_file.path.rpartition("/")[2] == name:
             return volume.upload_file.path
     return ""
+
+
+def _unwanted(configuration: Configuration) -> str:
+    """Return lines for .gitignore: what the targets make at places that the static lines do not cover."""
+    cloud_init = configuration.vm.cloud_init
+    seed = cloud_init.no_cloud.seed.path if cloud_init else ""
+    paths = [_image_path(configuration), seed, seed and f"{seed}.sum"]
+    paths = [posixpath.normpath(path) for path in paths if path]
+    inside = [path for path in dict.fromkeys(paths) if not path.startswith(("/", "../"))]
+    return "".join([f"/{_SPECIAL.sub(_escaped, path)}\n" for path in inside if not _COVERED.fullmatch(path)])
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return f"\\{match.group()}"
 
 
 def _knobs(configuration: Configuration) -> dict[str, str]:

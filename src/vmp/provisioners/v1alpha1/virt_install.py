@@ -17,14 +17,33 @@ _INSTALL_METHODS = ("cdrom", "import", "install", "location", "pxe", "reinstall"
 _NOT_OPTIONS = ("autostart",)
 _SPECIAL = re.compile("""[,'\"\\\\]""")
 _SECRET = re.compile("passw|secret|token", re.IGNORECASE)
+_PASSWORD = re.compile(r"(.*\.)?passw(or)?d", re.IGNORECASE)
+PLAIN_OPTIONS = frozenset("arch cdrom description extra-args initrd-inject machine uuid virt-type wait".split())
+"""Options whose value virt-install does not split at commas."""
 
 
-def virt_install_arguments(configuration: Configuration) -> tuple[str, ...]:
+class Words(list[str]):
+    """The words of the command line, and the passwords for which placeholders stand in them."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.secrets: dict[str, str] = {}
+        self._configuration = configuration
+
+    def placeholder(self, value: str) -> str:
+        """Return what stands for a password, so that no process list shows it."""
+        found = f"secret-{_digest('secret', self._configuration, str(len(self.secrets))).hex()[:32]}"
+        self.secrets[found] = value
+        return found
+
+
+def virt_install_arguments(configuration: Configuration) -> Words:
     """Return the options that describe the domain, in the order of the registry."""
-    return tuple(_arguments(configuration))
+    words = Words(configuration)
+    words.extend(_arguments(configuration, words))
+    return words
 
 
-def _arguments(configuration: Configuration) -> Iterator[str]:
+def _arguments(configuration: Configuration, words: Words) -> Iterator[str]:
     options = configuration.vm.libvirt.domain.virt_install
     yield f"--name={configuration.vm.libvirt.domain.name}"
     if given_uuid(configuration.vm) is None:
@@ -35,18 +54,44 @@ def _arguments(configuration: Configuration) -> Iterator[str]:
         if value is True:
             yield f"--{option}"
         elif isinstance(value, str):
-            yield f"--{option}={value}"
+            yield f"--{option}={value if option in PLAIN_OPTIONS else _without_passwords(value, words)}"
         elif isinstance(value, tuple):
             for item in value:
-                yield f"--{option}={_item(option, item, configuration)}"
+                yield f"--{option}={_item(option, item, configuration, words)}"
     if not any(method in options for method in _INSTALL_METHODS):
         yield "--import"
 
 
-def _item(option: str, item: Item, configuration: Configuration) -> str:
+def split_suboptions(text: str) -> list[str]:
+    """Split as virt-install does (virtinst/cli.py, parse_optstr_tuples); ValueError where a quote is not closed."""
+    import shlex  # only passwords and quotes pay for it
+
+    splitter = shlex.shlex(text, posix=True)
+    splitter.commenters, splitter.whitespace, splitter.whitespace_split = "", ",", True
+    return list(splitter)
+
+
+def _without_passwords(text: str, words: Words) -> str:
+    pairs = [part.partition("=") for part in split_suboptions(text)] if _SECRET.search(text) else []
+    if not any(_PASSWORD.fullmatch(key) for key, _, _ in pairs):
+        return text
+    return ",".join(
+        [
+            f"{key}={words.placeholder(value) if _PASSWORD.fullmatch(key) else _suboption(value)}"
+            if equals
+            else _suboption(key)
+            for key, equals, value in pairs
+        ]
+    )
+
+
+def _item(option: str, item: Item, configuration: Configuration, words: Words) -> str:
     suboptions = dict(item.options or {})
     if option == "network" and not {"mac", "mac.address", "none"} & suboptions.keys():
         suboptions["mac"] = mac_address(configuration, item.name)
+    for key, value in suboptions.items():
+        if value is not True and _PASSWORD.fullmatch(key):
+            suboptions[key] = words.placeholder(str(value))
     return ",".join([key if value is True else f"{key}={_suboption(str(value))}" for key, value in suboptions.items()])
 
 

@@ -9,6 +9,7 @@ libvirt_uri='qemu+ssh://root@node.example:2222/system'
 domain_name='vm'
 domain_uuid='b5c8b4d7-8ded-8889-9c1b-1adf43d24001'
 domain_autostart=''
+secrets_file=''
 
 # the image, downloaded to image_path; no path: no volume is made from it
 image_reference='disk:1'

@@ -9,6 +9,7 @@ libvirt_uri='qemu:///system'
 domain_name='größe {x} '\''"$&;*?#%\ 虚拟机'
 domain_uuid='71e02e72-bc80-8f35-9992-12039307a5b7'
 domain_autostart=''
+secrets_file=''
 
 # the image, downloaded to image_path; no path: no volume is made from it
 image_reference='disk:1'

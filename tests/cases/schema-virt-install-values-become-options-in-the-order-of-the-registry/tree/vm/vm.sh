@@ -9,6 +9,7 @@ libvirt_uri='qemu:///system'
 domain_name='vm'
 domain_uuid='b5c8b4d7-8ded-8889-9c1b-1adf43d24001'
 domain_autostart=''
+secrets_file=''
 
 # the image, downloaded to image_path; no path: no volume is made from it
 image_reference='disk:1'
@@ -61,7 +62,7 @@ virt_install_options() {
 		'--osinfo=linux2022' \
 		'--hvm' \
 		'--boot=uefi' \
-		'--disk=size=1,readonly,serial="a,b"' \
+		'--disk=size=1,readonly,alias="a,b"' \
 		'--disk=size=2.50,format=raw' \
 		'--import'
 }

@@ -9,6 +9,7 @@ libvirt_uri='qemu+ssh://admin@node.example:2222/system?keyfile=/home/me/id'
 domain_name='web'
 domain_uuid='688fa021-cea8-81fc-bb11-05a262a3b8b8'
 domain_autostart=''
+secrets_file=''
 
 # the image, downloaded to image_path; no path: no volume is made from it
 image_reference='debian:12'

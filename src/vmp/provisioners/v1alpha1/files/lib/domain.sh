@@ -37,6 +37,25 @@ print_definition() {
 	each_pool print_facts pool 2
 	each_volume print_facts volume 0
 	virt_install_options print_word
+	[ -z "$secrets_file" ] || {
+		read_secrets
+		each_secret print_word
+	}
+}
+
+read_secrets() {
+	[ -r "$secrets_file" ] || die "there is no $secrets_file, which holds passwords of the domain" "'vmp gen' writes it"
+	. "./$secrets_file"
+}
+
+# put_secret PLACEHOLDER PASSWORD: into domain_xml, for no process list shows what the shell itself does
+put_secret() {
+	case $domain_xml in
+		*"$1"*)
+			escape "$2"
+			domain_xml=${domain_xml%%"$1"*}$escaped${domain_xml#*"$1"}
+			;;
+	esac
 }
 
 print_word() {
@@ -89,6 +108,10 @@ write_domain() {
 	[ "$domain_code" -eq 0 ] || die "virt-install refused the definition: $(cat domain.xml.tmp)"
 	unescape_twice
 	definition
+	[ -z "$secrets_file" ] || {
+		read_secrets
+		each_secret put_secret
+	}
 	domain_provisioner="<vmp:provisioner xmlns:vmp=\"urn:vmp:v1alpha1\" definition=\"$definition\" seed=\"$seed\"/>"
 	case $domain_xml in
 		*'<metadata>'*)

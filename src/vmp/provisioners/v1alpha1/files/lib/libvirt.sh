@@ -80,9 +80,9 @@ look() {
 	mark domains
 	queue list --all --uuid --name
 	mark active-pools
-	queue pool-list --name
+	queue pool-list --uuid --name # so that no name at the beginning of a line passes for an error
 	mark pools
-	queue pool-list --all --name
+	queue pool-list --all --uuid --name
 	mark active-networks
 	queue net-list --name
 	mark networks
@@ -222,8 +222,8 @@ read_line() {
 		pools | active-pools | networks | active-networks)
 			line=${line%"${line##*[! ]}"}
 			case $section in
-				pools) pools=$pools$line$nl ;;
-				active-pools) active_pools=$active_pools$line$nl ;;
+				pools) pools=$pools${line#*[[:space:]]}$nl ;;
+				active-pools) active_pools=$active_pools${line#*[[:space:]]}$nl ;;
 				networks) networks=$networks$line$nl ;;
 				*) active_networks=$active_networks$line$nl ;;
 			esac
