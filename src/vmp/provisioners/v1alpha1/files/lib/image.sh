@@ -201,7 +201,7 @@ unpack() {
 			rm -f "$part.headers.part"
 			return
 			;;
-		7z) "$found" e -so -spd "$part" "$member" >"$image.tmp" ;;
+		7z) "$found" e -so -spd "$part" "-i!$member" >"$image.tmp" ;;
 		xz) xz -dc <"$part" >"$image.tmp" ;;
 		gz) gzip -dc <"$part" >"$image.tmp" ;;
 		bz2) bzip2 -dc <"$part" >"$image.tmp" ;;
