@@ -17,7 +17,7 @@ find_address() {
 find_group_bound() {
 	find_bound
 	group_bound=$bound
-	{ : </dev/tty; } 2>/dev/null || group_bound=${bound:+timeout -k 5}
+	{ true </dev/tty; } 2>/dev/null || group_bound=${bound:+timeout -k 5}
 }
 
 run_ip_cmd() {
