@@ -56,7 +56,8 @@ console_attach() {
 	case $console_output in
 		*'Active console session exists'*) console_problem='somebody else is attached to it' ;;
 		*error:*) console_problem=${console_output#*error: } ;;
-		*) console_text=$(printf '%s\n' "$console_output" | sed -e '/^Connected to domain /d' -e '/^Escape character is /d' -e '/./!d') ;;
+		*) console_text=$(printf '%s\n' "$console_output" |
+			sed -e '/^Authorization not available/d' -e '/^Connected to domain /d' -e '/^Escape character is /d' -e '/./!d') ;;
 	esac
 }
 

@@ -111,7 +111,7 @@ bound_wait() {
 wait_failed() {
 	wait_left=4 # for each question of the diagnosis
 	set -- "$1"
-	[ -z "$address_answer" ] || set -- "$@" "what is known of its address:" "$(address_report)"
+	[ "$wait_stage" = 'an address' ] || [ -z "$address_answer" ] || set -- "$@" "what is known of its address:" "$(address_report)"
 	if [ "$ssh_answered" ] && cloud_init_log; then
 		set -- "$@" "the end of cloud-init's output:" "$cloud_init_output"
 	fi
