@@ -13,12 +13,14 @@ Faults are set per path, and stay until they are removed, but for those with a `
 from __future__ import annotations
 
 import re
+import ssl
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from email.utils import formatdate
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -45,6 +47,8 @@ class Fault:
     """False: leave Content-Length out, so that a cut looks like the end."""
     ranges: bool = True
     """False: ignore Range, as some servers do, and send all from the start."""
+    validators: bool = True
+    """False: send neither ETag nor Last-Modified, so that a client cannot know one version from the next."""
     redirect: str | None = None
     """Answer with 302 to this URL."""
     bytes_per_second: int | None = None
@@ -59,12 +63,13 @@ class Request:
     path: str
     range: str | None
     status: int
+    query: str = ""
 
 
 class Server:
     """Serves `directory` on a free port of 127.0.0.1 while it is entered."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, tls: ssl.SSLContext | None = None) -> None:
         self.directory = directory
         self.faults: dict[str, Fault] = {}
         self.requests: list[Request] = []
@@ -72,6 +77,9 @@ class Server:
         self._lock = threading.Lock()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, self))
         self._http.daemon_threads = True
+        self._scheme = "https" if tls else "http"
+        if tls:
+            self._http.socket = tls.wrap_socket(self._http.socket, server_side=True)
         self._thread = threading.Thread(target=partial(self._http.serve_forever, poll_interval=0.05), daemon=True)
 
     def __enter__(self) -> Server:
@@ -90,7 +98,7 @@ class Server:
         self._http.server_close()
 
     def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self._http.server_address[1]}/{quote(path.lstrip('/'))}"
+        return f"{self._scheme}://127.0.0.1:{self._http.server_address[1]}/{quote(path.lstrip('/'))}"
 
     def fault(self, path: str) -> Fault:
         """The fault that the next answer for `path` has to show."""
@@ -115,7 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().__init__(*args)  # type: ignore[arg-type]
 
     def handle(self) -> None:
-        with suppress(BrokenPipeError, ConnectionResetError):  # a client may go when it likes
+        with suppress(BrokenPipeError, ConnectionResetError, ssl.SSLError):  # a client may go when it likes
             super().handle()
 
     def do_GET(self) -> None:
@@ -131,7 +139,9 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815
 
     def _start(self, path: str, status: int, headers: dict[str, str]) -> None:
-        self.served.record(Request(method=self.command, path=path, range=self.headers.get("Range"), status=int(status)))
+        query = urlsplit(self.path).query
+        wanted = self.headers.get("Range")
+        self.served.record(Request(method=self.command, path=path, range=wanted, status=int(status), query=query))
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -153,7 +163,15 @@ class _Handler(BaseHTTPRequestHandler):
         first, last = 0, size - 1
         headers = {"Content-Type": "application/octet-stream"}
         status = HTTPStatus.OK
-        if fault.ranges:
+        known = {}
+        if fault.validators:
+            known = {
+                "ETag": f'"{size}-{file.stat().st_mtime_ns}"',
+                "Last-Modified": formatdate(file.stat().st_mtime, usegmt=True),
+            }
+            headers |= known
+        condition = self.headers.get("If-Range")
+        if fault.ranges and (condition is None or condition in known.values()):
             headers["Accept-Ranges"] = "bytes"
             wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
             if wanted:

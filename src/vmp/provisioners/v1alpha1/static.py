@@ -13,6 +13,7 @@ STATIC_NAMES = (
     "lib/address.sh",
     "lib/askpass",
     "lib/command.sh",
+    "lib/console.sh",
     "lib/domain.sh",
     "lib/image.sh",
     "lib/libvirt.sh",

@@ -6,14 +6,32 @@ find_address() {
 	address=$V1ALPHA1_SSH_HOST
 	[ -z "$address" ] || return 0
 	if [ "$V1ALPHA1_IP_CMD" ]; then
-		address_code=0
-		address=$(sh -c "$V1ALPHA1_IP_CMD") || address_code=$?
-		address=${address%%"$nl"*}
-		address_reasons="V1ALPHA1_IP_CMD printed nothing (exit code $address_code)"
-		[ "$address_code" -eq 0 ] && [ "$address" ]
+		run_ip_cmd
 		return
 	fi
 	ask_address
+}
+
+# find_group_bound: as find_bound does, but with all processes that a command has started, in $group_bound; not where a
+# terminal is, on which they may have a question
+find_group_bound() {
+	find_bound
+	group_bound=$bound
+	{ true </dev/tty; } 2>/dev/null || group_bound=${bound:+timeout -k 5}
+}
+
+run_ip_cmd() {
+	find_group_bound
+	bound=$group_bound
+	address_code=0
+	address=$(bounded "$V1ALPHA1_COMMAND_TIMEOUT_SECS" sh -c "$V1ALPHA1_IP_CMD") || address_code=$?
+	unset bound
+	address=${address%%"$nl"*}
+	address_reasons='V1ALPHA1_IP_CMD printed nothing'
+	[ "$address_code" -eq 0 ] || address_reasons="V1ALPHA1_IP_CMD failed with exit code $address_code"
+	! timed_out "$address_code" ||
+		address_reasons="V1ALPHA1_IP_CMD took longer than $V1ALPHA1_COMMAND_TIMEOUT_SECS seconds and was ended"
+	[ "$address_code" -eq 0 ] && [ "$address" ]
 }
 
 ask_address() {
@@ -72,10 +90,7 @@ ask_address() {
 			}
 		}')
 	[ -z "$address" ] || return 0
-	address_macs=$(printf '%s' "$address_answer" | sed -n 's/^address-macs .* \([0-9a-f:]\{17\}\) *$/\1/p')
-	address_reasons='the domain has no network interface'
-	[ -z "$address_macs" ] ||
-		address_reasons="$(address_reason lease)$nl$(address_reason agent)$nl$(address_reason arp)"
+	address_reasons=$(address_report)
 	return 1
 }
 
@@ -84,10 +99,24 @@ ask_leases() {
 	queue net-dhcp-leases "--network=$1"
 }
 
-# address_reason SOURCE: why it gave no address
-address_reason() {
-	printf '%s' "$address_answer" | awk -v source="$1" '
-		$1 == "address-" source && $2 == "error" { error = substr($0, length($1) + 8) }
-		$1 == "address-" source && $2 != "error" { seen = seen " " $NF }
-		END { print source ": " (error != "" ? error : seen != "" ? "no usable address among" seen : "nothing known of its MAC address") }'
+# address_report: what each source answered for each MAC address of the domain
+address_report() {
+	printf '%s' "$address_answer" | awk '
+		$1 == "address-macs" { for (i = 2; i <= NF; i++) if ($i ~ /^[0-9a-f][0-9a-f](:[0-9a-f][0-9a-f])+$/) macs[++count] = $i; next }
+		$1 !~ /^address-(lease|agent|arp)$/ { next }
+		{ source = substr($1, 9) }
+		/ error .*wrong nlmsg len/ { next } # of an ARP table that is empty
+		$2 == "error" { error[source] = substr($0, length($1) + 8); next }
+		{ for (i = 3; i < NF; i++) if ($i == "ipv4" || $i == "ipv6") seen[source " " tolower($(i - 1))] = seen[source " " tolower($(i - 1))] " " $(i + 1) }
+		END {
+			if (!count) { print "the domain has no network interface"; exit }
+			split("lease agent arp", sources, " ")
+			for (s = 1; s <= 3; s++) {
+				if (error[sources[s]] != "") { print sources[s] ": " error[sources[s]]; continue }
+				for (m = 1; m <= count; m++) {
+					key = sources[s] " " macs[m]
+					print sources[s] ": " (key in seen ? macs[m] " has" seen[key] : "nothing known of MAC address " macs[m])
+				}
+			}
+		}'
 }

@@ -38,60 +38,118 @@ build_image() {
 	mkdir -p "${image%/*}" || die "cannot make the directory of $image_path"
 	lock 8 "$image.lock" "downloads $image_path"
 	[ ! -s "$image" ] || return 0
+	stall=$(((V1ALPHA1_COMMAND_TIMEOUT_SECS + 9) / 10)) # how long nothing may come
+	[ "$stall" -gt 0 ] || stall=60
 	fetch_checksum
-	if [ -s "$part" ] && ! { [ "$image_sum" ] && checksum_fits; }; then
+	if [ -s "$part" ]; then
 		say "going on with the download of $image_url"
-		if ! download || ! checksum_fits; then
-			rm -f "$part"
-			say "starting the download over: $image_problem"
-		fi
-	fi
-	if [ ! -s "$part" ]; then
+	else
 		say "downloading $image_url"
-		download || die "could not download $image_url" "$image_problem"
-		checksum_fits || {
-			rm -f "$part"
-			die "$image_url is not what it should be" "$image_problem"
-		}
 	fi
+	until part_is_whole; do
+		download
+		checksum_fits && break
+		rm -f "$part"
+		[ "$resumed" ] || die "$image_url is not what it should be" "$image_problem"
+		say "starting the download over: $image_problem"
+	done
 	unpack
 	say "downloaded $image_path"
 }
 
-# download: into $part, going on where it ends. False, with $image_problem, when that is hopeless.
+# part_is_whole: when an earlier run was stopped after the download
+part_is_whole() {
+	[ -s "$part" ] || return 1
+	if [ "$image_sum" ]; then
+		checksum_fits
+	else
+		read_headers
+		size "$part"
+		[ "$length" = "$size" ]
+	fi
+}
+
+# download: into $part, going on where it ends ($resumed then). It is tried again while more comes, and three times when
+# nothing does.
 download() {
-	for attempt in 1 2 3 4; do
-		code=0 image_problem=''
-		set -- curl --show-error --fail --location --globoff --retry 3 --connect-timeout 30 --speed-limit 1 \
-			--speed-time 60 --continue-at - --output "$part" --url "$image_url"
+	tries=0 most=0
+	while :; do
+		code=0
+		set -- curl --show-error --fail --location --globoff --retry 3 --retry-max-time "$stall" --connect-timeout 30 \
+			--speed-limit 1 --speed-time "$stall" --output "$part" --write-out '\n%{http_code}' --url "$image_url"
+		can_resume || rm -f "$part"
+		if [ -s "$part" ]; then
+			resumed=yes
+			set -- "$@" --continue-at -
+			[ -z "$validator" ] || set -- "$@" --header "If-Range: $validator"
+		else
+			resumed=''
+			set -- "$@" --dump-header "$part.headers.part"
+		fi
 		if [ -t 2 ]; then
-			"$@" --progress-bar || code=$?
+			image_problem=$("$@" --progress-bar) || code=$?
 		else
 			image_problem=$("$@" --silent 2>&1) || code=$?
 		fi
-		image_problem="${image_problem:-curl failed} (exit code $code of curl)"
-		case $code in
-			0)
-				[ -s "$part" ] || {
-					image_problem='the server sent an empty file'
-					return 1
-				}
+		status=${image_problem##*"$nl"}
+		image_problem=${image_problem%"$nl"*}
+		image_problem="${image_problem:-HTTP status $status} (exit code $code of curl)"
+		case $resumed$code-$status in
+			0-* | yes0-206 | yes0-000) # 000: no HTTP
+				[ -s "$part" ] || die "could not download $image_url" 'the server sent an empty file'
 				return 0
 				;;
-			18 | 28 | 52 | 55 | 56 | 92) sleep "$attempt" ;; # cut off: the part stays, and is gone on with
-			22 | 33 | 36) return 1 ;;
+			yes0-* | yes33-* | yes36-* | yes22-416)
+				say 'starting the download over: the file has changed there, or the server sends it whole only'
+				rm -f "$part"
+				continue
+				;;
+		esac
+		case $code in
+			18 | 28 | 52 | 55 | 56 | 92) ;; # cut off: the part stays, and is gone on with
 			*) die "could not download $image_url" "$image_problem" ;;
 		esac
+		size=0
+		[ ! -e "$part" ] || size "$part"
+		[ "$size" -lt $((most + 1048576)) ] || tries=0 most=$size
+		tries=$((tries + 1))
+		[ "$tries" -lt 4 ] ||
+			die "could not download $image_url" "$image_problem" 'what came is kept; the next run goes on from there'
+		sleep "$((tries - 1))"
 	done
-	die "could not download $image_url" "$image_problem" 'what came is kept; the next run goes on from there'
+}
+
+# can_resume: whether what a server adds to $part would be of the same file: a checksum will tell, or the server itself by
+# the version that it named when $part was begun (for If-Range, in $validator)
+can_resume() {
+	validator=''
+	[ -s "$part" ] && [ -z "$image_sum" ] || return 0
+	case $image_url in
+		[Hh][Tt][Tt][Pp]*) read_headers ;;
+	esac
+	[ "$validator" ]
+}
+
+# read_headers: of the answer that $part began with
+read_headers() {
+	validator='' length=''
+	[ -e "$part.headers.part" ] || return 0
+	headers=$(awk '
+		{ sub(/\r$/, ""); value = $0; sub(/^[^:]*:[ \t]*/, "", value) }
+		/^HTTP\// { etag = modified = bytes = "" }
+		tolower($1) == "etag:" && value ~ /^"/ { etag = value }
+		tolower($1) == "last-modified:" { modified = value }
+		tolower($1) == "content-length:" { bytes = value }
+		END { print bytes " " (etag != "" ? etag : modified) }' <"$part.headers.part")
+	length=${headers%% *} validator=${headers#* }
 }
 
 # fetch_checksum: the expected sum in $image_sum
 fetch_checksum() {
 	image_sum=$image_checksum_value
 	[ "$image_checksum_url" ] || return 0
-	image_sums=$(curl --silent --show-error --fail --location --globoff --retry 3 --connect-timeout 30 --max-time 120 \
-		--url "$image_checksum_url" 2>&1) || die "could not download the checksums $image_checksum_url" "$image_sums"
+	image_sums=$(curl --silent --show-error --fail --location --globoff --retry 3 --retry-max-time "$stall" \
+		--connect-timeout 30 --max-time "$((stall * 2))" --url "$image_checksum_url" 2>&1) || die "could not download the checksums $image_checksum_url" "$image_sums"
 	image_file=${image_url%%[?#]*}
 	image_file=${image_file##*/}
 	image_sum=$(printf '%s\n' "$image_sums" | FILE=$image_file ALGORITHM=$image_checksum_algorithm awk '
@@ -105,9 +163,10 @@ fetch_checksum() {
 			sub(/^[ \t]+\*?/, "", rest); sub(/^\.\//, "", rest)
 			if (rest == file) { print $1; found = 1; exit }
 		}
+		{ sub(/^SHA2-/, "SHA") } # as OpenSSL 3 has it
 		toupper(substr($0, 1, length(name))) == name { # BSD: ALGORITHM (name) = sum
 			rest = substr($0, length(name) + 1)
-			sub(/^ ?\(/, "", rest)
+			sub(/^ ?\((\.\/)?/, "", rest)
 			if (substr(rest, 1, length(file)) == file && substr(rest, length(file) + 1) ~ /^\) ?= ?[0-9A-Fa-f]+ *$/ && is_sum($NF)) {
 				print $NF; found = 1; exit
 			}
@@ -137,8 +196,12 @@ unpack() {
 	rm -f "$image.tmp"
 	[ "$image_archive_type" != 7z ] || look_into_7z
 	case $image_archive_type in
-		'') mv -f "$part" "$image" && return ;;
-		7z) "$found" e -so -spd "$part" "$member" >"$image.tmp" ;;
+		'')
+			mv -f "$part" "$image"
+			rm -f "$part.headers.part"
+			return
+			;;
+		7z) "$found" e -so -spd "$part" "-i!$member" >"$image.tmp" ;;
 		xz) xz -dc <"$part" >"$image.tmp" ;;
 		gz) gzip -dc <"$part" >"$image.tmp" ;;
 		bz2) bzip2 -dc <"$part" >"$image.tmp" ;;
@@ -148,10 +211,11 @@ unpack() {
 		die "could not unpack $image_url" "the file is no whole $image_archive_type archive, or the disk is full"
 	}
 	[ -s "$image.tmp" ] || {
-		rm -f "$image.tmp"
+		rm -f "$image.tmp" "$part"
 		die "the archive $image_url holds an empty file"
 	}
-	mv -f "$image.tmp" "$image" && rm -f "$part"
+	mv -f "$image.tmp" "$image"
+	rm -f "$part" "$part.headers.part"
 }
 
 # look_into_7z: which member it is to be, in $member

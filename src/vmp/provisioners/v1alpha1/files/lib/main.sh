@@ -41,6 +41,7 @@ export LIBVIRT_DEFAULT_URI
 . lib/domain.sh
 . lib/address.sh
 . lib/ssh.sh
+. lib/console.sh
 . lib/wait.sh
 . lib/status.sh
 . lib/targets.sh

@@ -7,6 +7,7 @@
 partial=' ' # numbers of the volumes that this run has made and not yet filled
 filled=' '  # and of those that it has filled
 grown=' '   # and of those that it has grown
+checked=' ' # and of those that it has compared with their file
 volume_tries=0
 
 # next_volume: takes one record off $facts; $path is '' when the volume is not there. $listed is not, when libvirt lists a
@@ -38,6 +39,8 @@ note_missing() {
 create_volumes() {
 	while :; do
 		settle_volumes
+		number=0 facts=$volume_facts
+		each_volume check_fixed
 		each_pool queue_pool
 		deferred='' uploading='' number=0 facts=$volume_facts
 		each_volume plan_volume
@@ -109,6 +112,7 @@ queue_create_volume() {
 plan_upload() {
 	case $partial in
 		*" $number "*)
+			[ -s "$7" ] || give_volumes_up "cannot upload $7 to volume $1/$2: there is no such file, or it is empty"
 			size "$7"
 			say "uploading $7 ($(((size + 1048575) / 1048576)) MiB) to volume $1/$2"
 			queue vol-upload "--pool=$1" "--vol=$2" "--file=$7"
@@ -194,7 +198,12 @@ settle_volume() {
 	case $partial in
 		*" $number "*) return ;;
 	esac
-	[ -r "$7" ] || die "cannot tell whether volume $1/$2 is complete: there is no $7"
+	if [ ! -s "$7" ]; then
+		case $filled in
+			*" $number "*) partial="$partial$number " ;; # nobody can tell what was uploaded
+		esac
+		give_volumes_up "cannot tell whether volume $1/$2 is complete: there is no $7, or it is empty"
+	fi
 	size "$7"
 	[ "$physical" -lt "$size" ] || return 0 # a guest's writes may have made it larger
 	settled=yes still=0 settle_facts=$facts
@@ -238,22 +247,67 @@ check_abandoned() {
 	user_of "$settle_path" "$1/$2" &&
 		die "volume $1/$2 has $settle_physical bytes and its file $7 has $size, but $user uses it" \
 			"give this VM's volume another name, or delete it when it is not needed"
-	settle_length=$settle_physical
-	[ "$settle_length" -le 65536 ] || settle_length=65536
-	rm -f volume.tmp volume-end.tmp
 	if [ "$settle_capacity" -gt 1024 ]; then # else it was only made, and nothing has come into it
-		settle_last=$((settle_physical - settle_length))
-		queue vol-download "--pool=$1" "--vol=$2" --file=volume.tmp "--length=$settle_length"
-		queue vol-download "--pool=$1" "--vol=$2" --file=volume-end.tmp "--offset=$settle_last" "--length=$settle_length"
-		run_batch || die "could not read volume $1/$2" "$failure"
-		if ! head -c "$settle_length" <"$7" | cmp -s - volume.tmp ||
-			! tail -c "+$((settle_last + 1))" <"$7" | head -c "$settle_length" | cmp -s - volume-end.tmp; then
-			rm -f volume.tmp volume-end.tmp
-			die "volume $1/$2 is something else than $7: it has $settle_physical bytes, the file has $size" \
-				"give this VM's volume another name, or delete it when it is not needed"
-		fi
-		rm -f volume.tmp volume-end.tmp
+		same_ends "$1" "$2" "$7" "$settle_physical" || die_other "$1" "$2" "$7" "$settle_physical"
 	fi
+}
+
+# same_ends POOL NAME FILE BYTES: whether the first and the last 64 KiB of so many bytes are those of the file
+same_ends() {
+	ends_length=$4
+	[ "$ends_length" -le 65536 ] || ends_length=65536
+	ends_last=$(($4 - ends_length))
+	rm -f volume.tmp volume-end.tmp
+	queue vol-download "--pool=$1" "--vol=$2" --file=volume.tmp "--length=$ends_length"
+	queue vol-download "--pool=$1" "--vol=$2" --file=volume-end.tmp "--offset=$ends_last" "--length=$ends_length"
+	run_batch || die "could not read volume $1/$2" "$failure"
+	ends_same=yes
+	head -c "$ends_length" <"$3" | cmp -s - volume.tmp || ends_same=''
+	tail -c "+$((ends_last + 1))" <"$3" | head -c "$ends_length" | cmp -s - volume-end.tmp || ends_same=''
+	rm -f volume.tmp volume-end.tmp
+	[ "$ends_same" ]
+}
+
+# die_other POOL NAME FILE BYTES
+die_other() {
+	size "$3"
+	die "volume $1/$2 is something else than $3: it has $4 bytes, the file has $size" \
+		"give this VM's volume another name, or delete it when it is not needed"
+}
+
+# check_fixed POOL NAME FORMAT POLICY CAPACITY KIND FILE: a volume that no guest writes to, and that was there before us,
+# must be our file: not an earlier image of the same name
+check_fixed() {
+	next_volume
+	[ "$6" = upload ] && [ "$path" ] && [ -z "$5" ] && [ -z "$domain_state" ] && [ "$7" != "$seed_path" ] || return 0
+	case $filled$partial$checked in
+		*" $number "*) return ;;
+	esac
+	fixed='' fixed_name=$1/$2
+	each_volume note_base
+	virt_install_options note_read_only
+	[ "$fixed" ] || return 0
+	checked="$checked$number "
+	fixed_facts=$facts fixed_number=$number fixed_physical=$physical
+	size "$7"
+	same_ends "$1" "$2" "$7" "$size" || die_other "$1" "$2" "$7" "$fixed_physical"
+	facts=$fixed_facts number=$fixed_number
+}
+
+note_base() {
+	[ "$6" != backing ] || [ "$7/$8" != "$fixed_name" ] || fixed=yes
+}
+
+note_read_only() {
+	for fixed_option; do
+		case $fixed_option, in
+			--disk=vol="$fixed_name",* | --disk=*,vol="$fixed_name",*)
+				case $fixed_option, in
+					*,device=cdrom,* | *,readonly,* | *,readonly=on,* | *,readonly=yes,*) fixed=yes ;;
+				esac
+				;;
+		esac
+	done
 }
 
 # mend_volumes: after a failure that another run, or a busy pool, may have caused, look again; else clean up and stop
@@ -261,6 +315,15 @@ mend_volumes() {
 	mend_failure=$failure
 	volume_tries=$((volume_tries + 1))
 	case $mend_failure in
+		'Failed to create vol'*'No such file or directory'*) # the directory of a pool of ours is gone
+			if [ "$volume_tries" -eq 1 ]; then
+				each_pool queue_rebuild
+				[ -z "$batch" ] || run_batch || :
+				observe
+				check_pools
+				return
+			fi
+			;;
 		*'exists already'* | *'already exists'* | *'in use already'* | *'File exists'* | *'asynchronous jobs'* | *'still in use'* | \
 			*'still being allocated'* | *'no storage vol'*)
 			if [ "$volume_tries" -le 10 ]; then
@@ -274,10 +337,23 @@ mend_volumes() {
 			fi
 			;;
 	esac
-	number=0 facts=$volume_facts
+	give_volumes_up 'could not make the volumes' "$mend_failure"
+}
+
+# libvirt makes no directory for a pool that it takes for active.
+queue_rebuild() {
+	has_line "$active_pools" "$1" || return 0
+	queue pool-destroy "--pool=$1"
+	queue pool-build "--pool=$1"
+	queue pool-start "--pool=$1"
+}
+
+# give_volumes_up MESSAGE…: nothing half made stays behind
+give_volumes_up() {
+	batch='' number=0
 	each_volume queue_undo
 	[ -z "$batch" ] || run_batch || :
-	die 'could not make the volumes' "$mend_failure"
+	die "$@"
 }
 
 # A file that is there, while its pool does not know it.

@@ -1,39 +1,27 @@
-# Waiting until the guest can be used: an address, then SSH, then cloud-init. There is always a deadline, and always
-# a reason when it passes.
+# Waiting until the guest can be used: an address, then SSH, then cloud-init. There is always a deadline, which bounds
+# every call of another program too, and always a reason when it passes.
 # shellcheck shell=sh disable=SC2034,SC2154 # the files of lib/ and vm.sh share their variables
 
 # wait_ready STAGE: ip, ssh or all
 wait_ready() {
 	check_ssh
+	find_bound
+	find_group_bound
 	wait_begin=$(date +%s)
-	wait_stage=address wait_seen='' wait_said=''
-	until find_address; do
-		wait_for_running
-		wait_seen=$address_reasons
-		wait_say 'waiting for an address'
-		wait_again
+	wait_left=$V1ALPHA1_WAIT_FOR_READY_TIMEOUT_SECS wait_passed=0
+	wait_command_secs=$V1ALPHA1_COMMAND_TIMEOUT_SECS
+	wait_said='' wait_said_at=0 wait_said_stage='' ssh_answered='' address_answer=''
+	wait_stage='an address'
+	until wait_find_address; do
+		wait_again "$address_reasons"
 	done
 	[ "$1" != ip ] || {
 		say "address $address"
 		return
 	}
-	bound_ssh
 	wait_stage=SSH
 	until try_ssh true; do
-		case $ssh_output in
-			*'REMOTE HOST IDENTIFICATION HAS CHANGED'* | *'Host key verification failed'*)
-				die "the host key of $address is not the one in known_hosts" "$ssh_output" \
-					"if the guest was installed anew, delete known_hosts"
-				;;
-		esac
-		wait_seen="address $address: ${ssh_output:-exit code $ssh_code}"
-		wait_say "waiting for SSH at $address: ${ssh_output:-exit code $ssh_code}"
-		wait_again
-		wait_address=$address # it may have another one by now
-		find_address || {
-			wait_for_running
-			address=$wait_address
-		}
+		wait_for_connection
 	done
 	if [ "$1" = ssh ] || [ -z "$seed_path" ]; then
 		say "ready: SSH answers at $address"
@@ -41,49 +29,103 @@ wait_ready() {
 	fi
 	wait_stage=cloud-init
 	until cloud_init_ready; do
-		wait_say "waiting for cloud-init: ${ssh_output%%"$nl"*}"
-		wait_again
+		case $ssh_code in
+			255 | 124 | 137 | 143) wait_for_connection ;;
+			*) wait_again "${ssh_output:-exit code $ssh_code}" ;;
+		esac
 	done
 	say "ready at $address"
 }
 
-# wait_for_running: without a running domain there is nothing to wait for
-wait_for_running() {
-	case $address_reasons in
-		'the domain does not exist' | 'the domain is shut off')
-			die "not ready: $address_reasons" "'make up' makes and starts it"
+# wait_find_address: without a running domain there is nothing to wait for
+wait_find_address() {
+	bound_wait "$wait_command_secs"
+	V1ALPHA1_COMMAND_TIMEOUT_SECS=$wait_bound
+	wait_found=yes
+	find_address || wait_found=''
+	if [ "$V1ALPHA1_SSH_HOST$V1ALPHA1_IP_CMD" ]; then # which say nothing of the domain
+		domain_state=''
+		mark state
+		queue domstate "--domain=$domain_uuid"
+		run_batch || :
+	fi
+	if [ "$ended" ]; then
+		case $domain_state in
+			'') die 'not ready: the domain does not exist' "'make up' makes and starts it" ;;
+			'shut off' | crashed) die "not ready: the domain is $domain_state" "'make up' makes and starts it" ;;
+		esac
+	fi
+	[ "$wait_found" ]
+}
+
+# wait_for_connection: SSH does not answer; the guest may have another address by now
+wait_for_connection() {
+	case $ssh_output in
+		*'REMOTE HOST IDENTIFICATION HAS CHANGED'* | *'Host key verification failed'*)
+			die "the host key of $address is not the one in known_hosts" "$ssh_output" \
+				"if the guest was installed anew, delete known_hosts"
 			;;
 	esac
+	wait_ssh="address $address: ${ssh_output:-exit code $ssh_code of ssh}"
+	wait_address=$address
+	wait_find_address || address=$wait_address
+	[ "$domain_state" != paused ] || wait_ssh="$wait_ssh${nl}the domain is paused; 'make start' resumes it"
+	wait_again "$wait_ssh"
 }
 
-# wait_say TEXT: once, until it changes
-wait_say() {
-	[ "$1" = "$wait_said" ] || say "$1"
-	wait_said=$1
-}
-
+# wait_again REASON: pauses, or ends when the deadline has passed
 wait_again() {
-	wait_now=$(date +%s)
-	if [ $((wait_now - wait_begin + V1ALPHA1_WAIT_FOR_READY_INTERVAL_SECS)) -gt "$V1ALPHA1_WAIT_FOR_READY_TIMEOUT_SECS" ]; then
-		[ "$wait_stage" != cloud-init ] || cloud_init_log
-		die "not ready after $((wait_now - wait_begin)) seconds, waiting for: $wait_stage" "$wait_seen"
+	wait_passed=$(date +%s)
+	wait_passed=$((wait_passed - wait_begin))
+	wait_left=$((V1ALPHA1_WAIT_FOR_READY_TIMEOUT_SECS - wait_passed))
+	[ "$wait_left" -gt 0 ] || wait_failed "$1"
+	wait_say "${1%%"$nl"*}"
+	if [ "$V1ALPHA1_WAIT_FOR_READY_INTERVAL_SECS" -lt "$wait_left" ]; then
+		sleep "$V1ALPHA1_WAIT_FOR_READY_INTERVAL_SECS"
+	else
+		sleep "$wait_left"
 	fi
-	sleep "$V1ALPHA1_WAIT_FOR_READY_INTERVAL_SECS"
+	wait_passed=$(date +%s)
+	wait_passed=$((wait_passed - wait_begin))
+	wait_left=$((V1ALPHA1_WAIT_FOR_READY_TIMEOUT_SECS - wait_passed))
 }
 
-# bound_ssh: no call of ssh lasts for ever, where timeout(1) is there
-bound_ssh() {
-	ssh_bound=''
-	wait_bound=$((V1ALPHA1_WAIT_FOR_READY_SSH_CONNECT_TIMEOUT_SECS + 30))
-	if timeout --foreground 1 true 2>/dev/null; then
-		ssh_bound="timeout --foreground $wait_bound"
-	elif timeout 1 true 2>/dev/null; then
-		ssh_bound="timeout $wait_bound"
+# wait_say REASON: when the stage begins, when the reason changes (but not every second), and from time to time
+wait_say() {
+	if [ "$wait_said_stage" = "$wait_stage" ]; then
+		[ $((wait_passed - wait_said_at)) -ge 30 ] ||
+			{ [ "$1" != "$wait_said" ] && [ $((wait_passed - wait_said_at)) -ge 5 ]; } || return 0
 	fi
+	wait_said=$1 wait_said_at=$wait_passed wait_said_stage=$wait_stage
+	say "waiting for $wait_stage ($wait_passed of $V1ALPHA1_WAIT_FOR_READY_TIMEOUT_SECS seconds): $1"
+}
+
+# bound_wait SECONDS: the smaller of them (0: none) and what is left, in $wait_bound
+bound_wait() {
+	wait_bound=$wait_left
+	[ "$wait_bound" -gt 0 ] || wait_bound=1
+	[ "$1" -eq 0 ] || [ "$1" -gt "$wait_bound" ] || wait_bound=$1
+}
+
+# wait_failed REASON: with all that may help to find out why
+wait_failed() {
+	wait_left=4 # for each question of the diagnosis
+	set -- "$1"
+	[ "$wait_stage" = 'an address' ] || [ -z "$address_answer" ] || set -- "$@" "what is known of its address:" "$(address_report)"
+	if [ "$ssh_answered" ] && cloud_init_log; then
+		set -- "$@" "the end of cloud-init's output:" "$cloud_init_output"
+	fi
+	if [ "$ended" ] && [ "$domain_state" ]; then
+		console_tail
+		set -- "$@" "$console_text"
+	fi
+	die "not ready after $wait_passed seconds, waiting for: $wait_stage" "$@"
 }
 
 # try_ssh COMMAND: its output is in $ssh_output, its exit code in $ssh_code
 try_ssh() {
+	bound_wait $((V1ALPHA1_WAIT_FOR_READY_SSH_CONNECT_TIMEOUT_SECS + 30))
+	ssh_bound=${group_bound:+"$group_bound $wait_bound"}
 	ssh_code=0
 	if [ "$ssh_password_file" ]; then
 		ssh_batch=no
@@ -93,6 +135,8 @@ try_ssh() {
 	ssh_output=$(ssh_vm "$address" "$1" -n -o "BatchMode=$ssh_batch" \
 		-o "ConnectTimeout=$V1ALPHA1_WAIT_FOR_READY_SSH_CONNECT_TIMEOUT_SECS" \
 		-o ServerAliveInterval=5 -o ServerAliveCountMax=3 2>&1) || ssh_code=$?
+	! timed_out "$ssh_code" || ssh_output="${ssh_output:+$ssh_output$nl}ssh took longer than $wait_bound seconds and was ended"
+	[ "$ssh_code" -ne 0 ] || ssh_answered=yes
 	return "$ssh_code"
 }
 
@@ -100,9 +144,8 @@ try_ssh() {
 # Exit code 2 means done, with errors that it recovered from.
 cloud_init_ready() {
 	try_ssh 'cloud-init status --long' || :
-	wait_seen="cloud-init status: ${ssh_output:-exit code $ssh_code}"
 	case $ssh_code in
-		255 | 124 | 143) return 1 ;; # no connection just now
+		255 | 124 | 137 | 143) return 1 ;; # no connection just now
 		126 | 127) die 'cloud-init is not installed in the guest' "$ssh_output" ;;
 	esac
 	case "$nl$ssh_output" in
@@ -111,10 +154,7 @@ cloud_init_ready() {
 			say 'warning: cloud-init is disabled in the guest: the seed was not used'
 			return 0
 			;;
-		*"${nl}status: error"*)
-			cloud_init_log
-			die 'cloud-init failed in the guest' "$ssh_output"
-			;;
+		*"${nl}status: error"*) cloud_init_failed 'cloud-init failed in the guest' ;;
 	esac
 	case $ssh_code in
 		0) case $ssh_output in
@@ -126,14 +166,21 @@ cloud_init_ready() {
 			return 0
 			;;
 	esac
-	cloud_init_log
-	die "cloud-init failed in the guest (exit code $ssh_code)" "$ssh_output"
+	cloud_init_failed "cloud-init failed in the guest (exit code $ssh_code)"
 }
 
-cloud_init_log() {
-	cloud_init_seen=$ssh_output
-	if try_ssh 'cd /var/log; tail -n 20 cloud-init-output.log 2>/dev/null || sudo -n tail -n 20 cloud-init-output.log'; then
-		say "the end of cloud-init's output in the guest:$nl$ssh_output"
+# cloud_init_failed WHAT
+cloud_init_failed() {
+	cloud_init_status=$ssh_output
+	if cloud_init_log; then
+		die "$1" "$cloud_init_status" "the end of cloud-init's output:" "$cloud_init_output"
 	fi
-	ssh_output=$cloud_init_seen
+	die "$1" "$cloud_init_status"
+}
+
+# cloud_init_log: the end of it in $cloud_init_output
+cloud_init_log() {
+	try_ssh 'cd /var/log; tail -n 20 cloud-init-output.log 2>/dev/null || sudo -n tail -n 20 cloud-init-output.log' || return
+	cloud_init_output=$(printf '%s\n' "$ssh_output" | printable)
+	[ "$cloud_init_output" ]
 }

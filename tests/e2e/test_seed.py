@@ -1,0 +1,113 @@
+"""The seed: every ISO tool gives the same one, and none leaves half of one."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from guest_registries import cloud
+from world import ENVIRONMENT, Vm, generate
+
+DOCUMENTS = {"meta-data", "network-config", "user-data", "vendor-data"}
+TOOLS = ["xorriso", "genisoimage", "mkisofs"]
+ENTRY = """
+  - name: web
+    template: cloud
+    cloudInit:
+      noCloud:
+        data:
+          vendor-data: {timezone: UTC}
+          network-config: {version: 2, ethernets: {any: {match: {driver: virtio_net}, dhcp4: true}}}
+"""
+
+
+@pytest.fixture
+def vm(tiny_disk: Path, ssh_key: Path, base: Path) -> Vm:
+    return generate(cloud(tiny_disk, ssh_key, ENTRY), base)["web"]
+
+
+def only(tool: str, directory: Path, script: str = "") -> dict[str, str]:
+    """Return an environment that has this one of the ISO tools, or a script in its place."""
+    directory.mkdir(exist_ok=True)
+    for folder in ("/usr/bin", "/bin", "/usr/sbin", "/sbin"):
+        for path in Path(folder).iterdir():
+            link = directory / path.name
+            if path.name not in {*TOOLS, "cloud-localds"} and not link.exists() and not link.is_symlink():
+                link.symlink_to(path)
+    link = directory / tool
+    link.unlink(missing_ok=True)
+    if script:
+        link.write_text(f"#!/bin/sh\n{script}\n")
+        link.chmod(0o755)
+    else:
+        found = shutil.which(tool, path=ENVIRONMENT["PATH"])
+        assert found, f"{tool} is not installed"
+        link.symlink_to(found)
+    return {"PATH": str(directory)}
+
+
+def content(iso: Path) -> dict[str, bytes]:
+    """Return the files of an image by their Rock Ridge names, as an independent reader sees them."""
+    listed = subprocess.run(["isoinfo", "-R", "-f", "-i", iso], check=True, capture_output=True, text=True).stdout
+    return {
+        name.lstrip("/"): subprocess.run(
+            ["isoinfo", "-R", "-x", name, "-i", iso], check=True, capture_output=True
+        ).stdout
+        for name in listed.split()
+    }
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_every_tool_makes_a_seed_with_the_same_files(vm: Vm, tool: str, tmp_path: Path) -> None:
+    assert "made seed.iso" in vm.make("build", environment=only(tool, tmp_path / "bin")).stderr
+    iso = vm.directory / "seed.iso"
+    assert iso.read_bytes()[32808:32840].strip().lower() == b"cidata"
+    documents = {path.name: path.read_bytes() for path in (vm.directory / "seed.iso.d").iterdir()}
+    assert set(documents) == DOCUMENTS
+    assert content(iso) == documents
+    joliet = subprocess.run(["isoinfo", "-J", "-f", "-i", iso], check=True, capture_output=True, text=True).stdout
+    assert {name.lstrip("/") for name in joliet.split()} == DOCUMENTS
+
+
+FAULTS = {
+    "fails": "echo 'no space left' >&2; exit 3",
+    "fails with half an image": 'for f; do case $f in *seed.iso.tmp) printf half >"$f" ;; esac; done; exit 5',
+    "dies with half an image": 'for f; do case $f in *seed.iso.tmp) printf half >"$f" ;; esac; done; kill -9 $$',
+    "makes nothing and says that all is well": "exit 0",
+    "hangs": "exec sleep 1000",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_tool_that_fails_leaves_no_seed(vm: Vm, fault: str, tmp_path: Path) -> None:
+    directory = tmp_path / "bin"
+    for tool in ("xorriso", "genisoimage"):
+        refused = vm.make(
+            "build",
+            "V1ALPHA1_COMMAND_TIMEOUT_SECS=1",
+            check=False,
+            timeout=60,
+            environment=only(tool, directory, FAULTS[fault]),
+        )
+        assert refused.returncode != 0 and "could not make seed.iso" in refused.stderr, refused.stderr
+        left = {path.name for path in vm.directory.iterdir() if path.name.startswith("seed.iso")}
+        assert left == {"seed.iso.d"}
+        (directory / tool).unlink()
+    vm.make("build", environment=only("genisoimage", directory))
+    assert set(content(vm.directory / "seed.iso")) == DOCUMENTS
+
+
+def test_changed_documents_make_the_seed_anew_and_unchanged_ones_do_not(vm: Vm) -> None:
+    iso = vm.directory / "seed.iso"
+    assert "made seed.iso" in vm.make("build").stderr
+    assert "made seed.iso" not in vm.make("build").stderr
+    for name in sorted(DOCUMENTS):
+        document = vm.directory / "seed.iso.d" / name
+        document.write_bytes(document.read_bytes() + b"# changed\n")
+        assert "made seed.iso" in vm.make("build").stderr, name
+        assert content(iso)[name] == document.read_bytes()
+    iso.write_bytes(iso.read_bytes()[:1000])
+    assert "made seed.iso" in vm.make("build").stderr, "a seed that was cut off"
+    assert set(content(iso)) == DOCUMENTS
