@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,6 +35,15 @@ def build_guest(name: str) -> Path:
 def virsh(*arguments: str) -> str:
     """Return what virsh prints."""
     return subprocess.run(["virsh", "-q", *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def start_libvirtd() -> None:
+    """Start libvirtd as the lab does, after a test has ended it."""
+    subprocess.run(["libvirtd", "--daemon"], check=True)
+    deadline = time.monotonic() + 60
+    while subprocess.run(["virsh", "-q", "version"], check=False, capture_output=True).returncode:
+        assert time.monotonic() < deadline, "libvirtd does not start again"
+        time.sleep(0.1)
 
 
 def inventory() -> list[str]:
