@@ -121,7 +121,7 @@ write_domain() {
 			printf '%s</name>\n  <metadata>%s</metadata>%s\n' "${domain_xml%%</name>*}" "$domain_provisioner" "${domain_xml#*</name>}"
 			;;
 		*) die "virt-install gave no domain: $domain_xml" ;;
-	esac >domain.xml.tmp
+	esac >domain.xml.tmp || die_of_disk
 }
 
 # Up to 5.0, virt-install escapes attributes twice (https://github.com/virt-manager/virt-manager/issues/838): they are
@@ -235,6 +235,7 @@ stop_domain() {
 		return
 	fi
 	say 'asking the guest to shut down'
+	mark shutdown
 	case $domain_state in
 		paused) queue resume "--domain=$domain_uuid" ;;
 		pmsuspended) queue dompmwakeup "--domain=$domain_uuid" ;;
@@ -255,11 +256,13 @@ wait_off() {
 	waited=0
 	while :; do
 		domain_state=''
-		[ -z "$2" ] || [ $((waited % 10)) -ne 0 ] || queue "$2" "--domain=$domain_uuid"
+		[ -z "$2" ] || [ $((waited % 10)) -ne 0 ] || {
+			mark shutdown
+			queue "$2" "--domain=$domain_uuid"
+		}
 		mark state
 		queue domstate "--domain=$domain_uuid"
-		run_batch || :
-		[ "$ended" ] || die 'libvirt did not answer as it should' "$failure"
+		run_batch || die 'libvirt did not answer as it should' "$failure"
 		case $domain_state in
 			'' | 'shut off' | crashed) return ;;
 		esac
@@ -313,7 +316,7 @@ delete_domain() {
 	done
 	queue undefine "$@"
 	if [ "$users_wanted" ]; then queue_storage; else look; fi
-	run_batch || die 'libvirt did not answer as it should' "$failure"
+	run_batch || die 'libvirt did not answer as it should' "$failure" ${undefine_failure:+"$undefine_failure"}
 	[ -z "$domain_state" ] || die "could not delete domain $domain_name" "$undefine_failure"
 	if [ "$undefine_failure" ] && [ -e domain.xml ]; then
 		# It went by itself, as transient ones do when they stop, and its NVRAM stayed: that goes with a defined one.

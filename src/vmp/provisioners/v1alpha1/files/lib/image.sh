@@ -34,7 +34,10 @@ build_image() {
 	image=$local_file
 	part=$(printf '%s' "$image_url" | cksum) # what came from another URL is not gone on with
 	part=$image.${part%% *}.part
-	[ ! -s "$image" ] || return 0
+	if [ -s "$image" ]; then
+		[ ! -e "$part" ] || rm -f "$part" # of a run that was killed after it had unpacked it
+		return 0
+	fi
 	mkdir -p "${image%/*}" || die "cannot make the directory of $image_path"
 	lock 8 "$image.lock" "downloads $image_path"
 	[ ! -s "$image" ] || return 0
@@ -107,6 +110,7 @@ download() {
 		esac
 		case $code in
 			18 | 28 | 52 | 55 | 56 | 92) ;; # cut off: the part stays, and is gone on with
+			23) die "could not download $image_url" "$image_problem" "see whether the disk is full: df ${image%/*}" ;;
 			*) die "could not download $image_url" "$image_problem" ;;
 		esac
 		size=0
