@@ -68,7 +68,8 @@ find_backing_outside() {
 		outside_rest=${outside_rest#*"$nl"}
 		outside_rest=${outside_rest#*"$nl"}
 		case $outside in
-			/dev/*) continue ;;
+			/dev/shm/*) ;;
+			/dev/*) continue ;; # devices
 			/*/*) ;;
 			*) continue ;;
 		esac
