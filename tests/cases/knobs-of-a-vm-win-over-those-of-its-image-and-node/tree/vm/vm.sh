@@ -27,8 +27,13 @@ seed_path=''
 # how the guest is reached
 ssh_enabled='yes'
 ssh_password_file=''
-node_ssh_jump='ssh://root@node.example:2222'
+node_ssh_host='node.example'
+node_ssh_user='root'
+node_ssh_port='2222'
+node_ssh_command=''
 node_ssh_keyfile=''
+node_ssh_no_verify=''
+node_ssh_shared='yes'
 
 # knobs: make's command line and the environment win over the registry
 [ "${V1ALPHA1_IP_CMD+set}" ] || V1ALPHA1_IP_CMD='echo image'

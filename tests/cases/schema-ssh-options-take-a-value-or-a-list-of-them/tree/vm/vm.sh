@@ -27,8 +27,13 @@ seed_path=''
 # how the guest is reached
 ssh_enabled='yes'
 ssh_password_file=''
-node_ssh_jump=''
+node_ssh_host=''
+node_ssh_user=''
+node_ssh_port=''
+node_ssh_command=''
 node_ssh_keyfile=''
+node_ssh_no_verify=''
+node_ssh_shared=''
 
 # knobs: make's command line and the environment win over the registry
 [ "${V1ALPHA1_SSH_USER+set}" ] || V1ALPHA1_SSH_USER='admin'

@@ -27,8 +27,13 @@ seed_path='seed.iso'
 # how the guest is reached
 ssh_enabled='yes'
 ssh_password_file='ssh-password'
-node_ssh_jump='ssh://admin@node.example:2222'
+node_ssh_host='node.example'
+node_ssh_user='admin'
+node_ssh_port='2222'
+node_ssh_command=''
 node_ssh_keyfile='/home/me/id'
+node_ssh_no_verify=''
+node_ssh_shared='yes'
 
 # knobs: make's command line and the environment win over the registry
 [ "${V1ALPHA1_SSH_USER+set}" ] || V1ALPHA1_SSH_USER='debian'

@@ -297,8 +297,34 @@ queue_vol_list_of_stopped() {
 	has_line "$active_pools" "$1" || queue_vol_list "$1"
 }
 
-# delete_storage WHAT…: volumes, pools or both; after observe or delete_domain
+# delete_storage WHAT…: volumes, pools or both; after observe or delete_domain. What another run deletes at the same
+# time, or a pool that is busy, is no failure: it is looked at again.
 delete_storage() {
+	storage_tries=0
+	until delete_storage_once "$@"; do
+		storage_failure=$failure
+		storage_tries=$((storage_tries + 1))
+		observe
+		case $storage_failure in
+			*'no storage vol'* | *'no storage pool'* | *'is not active'*) ;;
+			*) # a pool must not go while volumes of ours stay in it
+				case " $* " in
+					*' pool '*) each_pool queue_pool ;;
+				esac
+				[ -z "$batch" ] || run_batch || :
+				case $storage_failure in
+					*'asynchronous jobs'* | *'still in use'* | *'still being allocated'*) sleep 1 ;;
+					*) storage_tries=11 ;;
+				esac
+				observe
+				;;
+		esac
+		[ "$storage_tries" -le 10 ] || die 'could not delete everything' "$storage_failure"
+		storage_asked=''
+	done
+}
+
+delete_storage_once() {
 	if [ -z "$storage_asked" ]; then
 		storage_there || return 0
 		queue_storage
@@ -315,17 +341,7 @@ delete_storage() {
 			each_pool queue_delete_pool
 			;;
 	esac
-	[ "$batch" ] || return 0
-	run_batch && return
-	storage_failure=$failure
-	case " $* " in
-		*' pool '*) # a pool must not go while volumes of ours stay in it
-			observe
-			each_pool queue_pool
-			[ -z "$batch" ] || run_batch || :
-			;;
-	esac
-	die 'could not delete everything' "$storage_failure"
+	[ -z "$batch" ] || run_batch
 }
 
 # storage_there: false when there is nothing of ours to delete
