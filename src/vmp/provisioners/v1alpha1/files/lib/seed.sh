@@ -36,10 +36,10 @@ build_seed() {
 	seed_code=0
 	seed_output=$(make_iso "$@" 2>&1) || seed_code=$?
 	! timed_out "$seed_code" || seed_output="$found took longer than $V1ALPHA1_COMMAND_TIMEOUT_SECS seconds and was ended"
-	[ "$seed_code" -eq 0 ] && [ -s "$seed_file.tmp" ] || {
+	if [ "$seed_code" -ne 0 ] || [ ! -s "$seed_file.tmp" ]; then
 		rm -f "$seed_file.tmp"
 		die "could not make $seed_path" "${seed_output:-$found made nothing (exit code $seed_code)}"
-	}
+	fi
 	mv -f "$seed_file.tmp" "$seed_file"
 	size "$seed_file"
 	printf '%s\n' "$seed $size" >"$seed_file.sum" || die_of_disk
