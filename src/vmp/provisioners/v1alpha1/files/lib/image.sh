@@ -34,7 +34,10 @@ build_image() {
 	image=$local_file
 	part=$(printf '%s' "$image_url" | cksum) # what came from another URL is not gone on with
 	part=$image.${part%% *}.part
-	[ ! -s "$image" ] || return 0
+	if [ -s "$image" ]; then
+		[ ! -e "$part" ] || rm -f "$part" # of a run that was killed after it had unpacked it
+		return 0
+	fi
 	mkdir -p "${image%/*}" || die "cannot make the directory of $image_path"
 	lock 8 "$image.lock" "downloads $image_path"
 	[ ! -s "$image" ] || return 0
