@@ -212,6 +212,7 @@ stop_domain() {
 		return
 	fi
 	say 'asking the guest to shut down'
+	mark shutdown
 	case $domain_state in
 		paused) queue resume "--domain=$domain_uuid" ;;
 		pmsuspended) queue dompmwakeup "--domain=$domain_uuid" ;;
@@ -232,11 +233,13 @@ wait_off() {
 	waited=0
 	while :; do
 		domain_state=''
-		[ -z "$2" ] || [ $((waited % 10)) -ne 0 ] || queue "$2" "--domain=$domain_uuid"
+		[ -z "$2" ] || [ $((waited % 10)) -ne 0 ] || {
+			mark shutdown
+			queue "$2" "--domain=$domain_uuid"
+		}
 		mark state
 		queue domstate "--domain=$domain_uuid"
-		run_batch || :
-		[ "$ended" ] || die 'libvirt did not answer as it should' "$failure"
+		run_batch || die 'libvirt did not answer as it should' "$failure"
 		case $domain_state in
 			'' | 'shut off' | crashed) return ;;
 		esac

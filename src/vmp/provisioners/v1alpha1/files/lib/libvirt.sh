@@ -198,6 +198,7 @@ read_mark() {
 read_error() {
 	case $section in
 		'users start') ;; # a pool that cannot be started holds nothing
+		shutdown) ;;      # whether the guest heard it shows in its state
 		undefine) undefine_failure="$undefine_failure${undefine_failure:+: }$1" ;;
 		address*) address_answer="$address_answer$section error $1$nl" ;;
 		*) errors="$errors${errors:+: }$1" ;;
