@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 PYTEST_ARGS ?=
 bin := .venv/bin
-shell_files = .ci/run tools/build-dist tools/demo tests/lab/install tests/lab/lab \
+shell_files = .ci/run tests/faults/shim.sh tools/build-dist tools/demo tests/lab/install tests/lab/lab \
 	$(wildcard tests/lab/guests/*-* tests/lab/guests/*.sh tests/lab/guests/tiny/*.sh) \
 	$(wildcard src/vmp/provisioners/*/files/lib/*)
 
@@ -35,6 +35,10 @@ demo: ## boot a VM to its console greeting in a private libvirt, and clean up
 test: setup check guests dist ## check, and run all tests, guests included, in a private libvirt
 	@state=$$(mktemp -d); trap 'rm -rf "$$state"' EXIT; \
 	VMP_IN_LAB=yes tests/lab/lab "$$state/lab" $(bin)/pytest --no-skips $(PYTEST_ARGS)
+
+.PHONY: fault-matrix
+fault-matrix: setup guests ## break the provisioner at each of its commands (FAULTS='up/curl*', JOBS=2: labs at once)
+	@set -f; PYTHONPATH=tests $(bin)/python -m faults $(if $(JOBS),--jobs '$(JOBS)') $(FAULTS)
 
 .PHONY: unit
 unit: .venv/.ready ## the tests that need no libvirt (seconds)

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -44,6 +45,15 @@ def domain_state(name: str = "web") -> str:
     """Return the state of a domain, or `gone`."""
     found = subprocess.run(["virsh", "-q", "domstate", "--domain", name], capture_output=True, text=True)
     return found.stdout.strip() or "gone"
+
+
+def start_libvirtd() -> None:
+    """Start libvirtd as the lab does, after a test has ended it."""
+    subprocess.run(["libvirtd", "--daemon"], check=True)
+    deadline = time.monotonic() + 60
+    while subprocess.run(["virsh", "-q", "version"], check=False, capture_output=True).returncode:
+        assert time.monotonic() < deadline, "libvirtd does not start again"
+        time.sleep(0.1)
 
 
 def inventory() -> list[str]:

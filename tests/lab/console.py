@@ -79,6 +79,11 @@ class Console:
     ) -> None:
         self.close()
 
+    @property
+    def pid(self) -> int:
+        """The process of the command, which leads its group and its session."""
+        return self._process.pid
+
     def expect(self, pattern: str, timeout: float = 10, nudge: str = "") -> re.Match[str]:
         """Wait until `pattern` (multi-line regular expression) comes after the last match.
 

@@ -98,7 +98,7 @@ write_domain() {
 			printf '%s</name>\n  <metadata>%s</metadata>%s\n' "${domain_xml%%</name>*}" "$domain_provisioner" "${domain_xml#*</name>}"
 			;;
 		*) die "virt-install gave no domain: $domain_xml" ;;
-	esac >domain.xml.tmp
+	esac >domain.xml.tmp || die_of_disk
 }
 
 # Up to 5.0, virt-install escapes attributes twice (https://github.com/virt-manager/virt-manager/issues/838): they are

@@ -83,6 +83,7 @@ download() {
 				;;
 			18 | 28 | 52 | 55 | 56 | 92) sleep "$attempt" ;; # cut off: the part stays, and is gone on with
 			22 | 33 | 36) return 1 ;;
+			23) die "could not download $image_url" "$image_problem" "see whether the disk is full: df ${image%/*}" ;;
 			*) die "could not download $image_url" "$image_problem" ;;
 		esac
 	done

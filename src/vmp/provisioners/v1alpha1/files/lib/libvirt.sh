@@ -38,7 +38,7 @@ queue() {
 # vol-create-as put names into XML without escaping them.)
 queue_xml() {
 	xml_count=$((xml_count + 1))
-	printf '%s\n' "$1" >"create-$xml_count.tmp" || die 'cannot write into the directory of this VM'
+	printf '%s\n' "$1" >"create-$xml_count.tmp" || die_of_disk
 	shift
 	queue "$@" "--file=create-$xml_count.tmp"
 }
@@ -164,6 +164,9 @@ read_mark() {
 			;;
 	esac
 	if [ "$errors" ] && ! expected_errors; then
+		case $1 in
+			filled\ *) errors="volume ${1#filled * }: $errors" ;;
+		esac
 		failure=${failure:-$errors} # those that follow mostly follow from it
 	else
 		case $1 in

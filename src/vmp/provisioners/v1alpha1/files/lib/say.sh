@@ -14,6 +14,10 @@ die() {
 	exit 1
 }
 
+die_of_disk() {
+	die 'cannot write into the directory of this VM' "see whether its disk is full: df $PWD"
+}
+
 # has_line TEXT LINE: true when LINE is one of the lines of TEXT
 has_line() {
 	case "$nl$1$nl" in

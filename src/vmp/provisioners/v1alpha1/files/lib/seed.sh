@@ -42,7 +42,7 @@ build_seed() {
 	}
 	mv -f "$seed_file.tmp" "$seed_file"
 	size "$seed_file"
-	printf '%s\n' "$seed $size" >"$seed_file.sum"
+	printf '%s\n' "$seed $size" >"$seed_file.sum" || die_of_disk
 	say "made $seed_path"
 }
 

@@ -1,0 +1,181 @@
+"""One run of a provisioner in a process group of its own, watched by the shims, and disturbed if asked to be."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from world import ENVIRONMENT, OUT_OF_REACH, Vm
+
+from faults.model import BOUNDED, HANGS, Fault
+
+SHIM = Path(__file__).parent / "shim.sh"
+UNTOUCHED = frozenset("sh dash bash busybox make env".split())
+"""What interprets the provisioner, and what starts it."""
+
+DELAYS = {
+    "virt-install": 0.3,
+    "xorriso": 0.02,
+    "curl": 0.4,
+    "ssh": 0.3,
+    "virsh": 0.02,
+    "virsh start": 0.12,
+    "virsh vol-upload": 0.3,
+}
+"""Seconds after which a command is in the middle of its work."""
+
+ALWAYS_THE_SAME = {"SOURCE_DATE_EPOCH": "1"}
+"""The same documents make the same ISO image."""
+
+PATIENCE_SECONDS = 0.2
+"""After so long a user ends a run that hangs."""
+DEADLINE_SECONDS = 120
+COMMAND_TIMEOUT_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Run:
+    """What became of a run."""
+
+    code: int
+    said: str
+    calls: list[str]
+    """`COMMAND NTH`, in order."""
+    hit: bool
+    """The fault happened."""
+    ended: bool
+    """It ended by itself."""
+    orphans: list[str]
+    """Processes that were still there a while after it."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that can be started, in whatever way."""
+
+    folder: Path
+    command: list[str]
+    environment: dict[str, str]
+
+    @property
+    def hit(self) -> bool:
+        """Whether the fault has happened."""
+        return (self.folder / "hit").exists()
+
+    def orphans(self) -> list[str]:
+        """Return processes of the run that are still there, and end them too. The dying have two seconds."""
+        mark = f"FAULT_DIR={self.folder}\0".encode()
+        deadline = time.monotonic() + 2
+        while found := list(_processes(mark)):
+            if time.monotonic() > deadline:
+                for pid, _ in found:
+                    os.kill(pid, signal.SIGKILL)
+                return [f"process still alive: {command}" for _, command in found]
+            time.sleep(0.02)
+        return []
+
+
+class Shims:
+    """A directory of stand-ins for every command of the system, to be put before PATH."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.bin = folder / "bin"
+        self.bin.mkdir(parents=True)
+        shim = folder / "shim"
+        shim.write_bytes(SHIM.read_bytes())
+        shim.chmod(0o755)
+        for directory in ENVIRONMENT["PATH"].split(":"):
+            for command in Path(directory).iterdir() if Path(directory).is_dir() else ():
+                stand_in = self.bin / command.name
+                if command.name not in UNTOUCHED and not stand_in.is_symlink():
+                    stand_in.symlink_to(shim)
+        self.runs = 0
+
+    def prepare(self, vm: Vm, *arguments: str, fault: Fault | None = None) -> Prepared:
+        """Return what runs targets, with a fault or without one, in the process group of its first process."""
+        self.runs += 1
+        folder = self.folder / f"run-{self.runs}"
+        (folder / "calls").mkdir(parents=True)
+        (folder / "tmp").mkdir()
+        inner = vm.command(*arguments)[len(OUT_OF_REACH) :]
+        script = 'export FAULT_GROUP=$$ PATH="$0:$PATH"; exec "$@"'
+        return Prepared(
+            folder=folder,
+            command=[*OUT_OF_REACH, "sh", "-c", script, str(self.bin), *inner],
+            environment={**ENVIRONMENT, "TMPDIR": str(folder / "tmp"), **_orders(folder, fault)},
+        )
+
+    def run(self, vm: Vm, *arguments: str, fault: Fault | None = None) -> Run:
+        """Run targets, and wait until they end."""
+        prepared = self.prepare(vm, *arguments, fault=fault)
+        said = prepared.folder / "said"
+        with said.open("wb") as output:
+            process = subprocess.Popen(
+                prepared.command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd="/",
+                start_new_session=True,
+                env=prepared.environment,
+            )
+        ended = _watch(process, prepared, fault)
+        orphans = prepared.orphans()
+        left = [f"in TMPDIR: {path.name}" for path in (prepared.folder / "tmp").iterdir()] if ended else []
+        log = prepared.folder / "log"
+        return Run(
+            code=process.returncode,
+            said=said.read_text(errors="replace"),
+            calls=log.read_text().splitlines() if log.exists() else [],
+            hit=prepared.hit,
+            ended=ended,
+            orphans=orphans + left,
+        )
+
+
+def _watch(process: subprocess.Popen[bytes], prepared: Prepared, fault: Fault | None) -> bool:
+    """Wait until it ends, and end it like an impatient user when it hangs where nothing bounds it."""
+    patience: float = DEADLINE_SECONDS
+    impatient = fault is not None and fault.mode in HANGS and not is_bounded(fault)
+    begin = time.monotonic()
+    while process.poll() is None:
+        if impatient and prepared.hit:
+            impatient, patience, begin = False, PATIENCE_SECONDS, time.monotonic()
+        if time.monotonic() - begin > patience:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def is_bounded(fault: Fault) -> bool:
+    """Whether the provisioner itself has to end this command when it hangs."""
+    return fault.command.split()[0] in BOUNDED
+
+
+def _orders(folder: Path, fault: Fault | None) -> dict[str, str]:
+    return {
+        "FAULT_DIR": str(folder),
+        "FAULT_PATH": ENVIRONMENT["PATH"],
+        "FAULT_COMMAND": fault.command if fault else "",
+        "FAULT_NTH": str(fault.nth if fault else 0),
+        "FAULT_MODE": fault.mode if fault else "",
+        "FAULT_DELAY": str(DELAYS.get(fault.command, 0.03 if " " in fault.command else 0)) if fault else "0",
+        "FAULT_SLEEP": "0.1",
+        **ALWAYS_THE_SAME,
+    }
+
+
+def _processes(mark: bytes) -> Iterator[tuple[int, str]]:
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has just ended
+            if mark in (path / "environ").read_bytes():
+                yield int(path.name), (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")

@@ -1,0 +1,194 @@
+"""Where faults are tried: what is there at first, which target is run, and what an undisturbed run leaves."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import random
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import server
+from guest_registries import cloud
+from world import Vm, build_guest, generate, remove_all, virsh
+
+from faults.run import ALWAYS_THE_SAME, Shims
+
+IMAGE = "blank.qcow2"
+
+REGISTRY = """
+nodes:
+  - name: localhost
+    libvirt: {{connection: {{uri: "qemu:///system"}}}}
+images:
+  - name: blank
+    tags:
+      - pattern: latest
+        url: {url}/blank.qcow2.gz
+        volumeName: blank.qcow2
+        archive: {{type: gz}}
+        checksum: {{url: {url}/SHA256SUMS}}
+templates:
+  - name: blank
+    provisioner: v1alpha1
+    nodeName: localhost
+    image: blank
+    libvirt:
+      domain:
+        name: "{{VM_NAME}}"
+        virtInstall:
+          osinfo: linux2022
+          memory: 64
+          vcpus: 1
+          graphics: none
+          disk:
+            - name: boot
+              options: {{vol: "{{VM_NAME}}/boot.qcow2", bus: virtio}}
+            - name: seed
+              options: {{vol: "{{VM_NAME}}/seed.iso", bus: virtio, readonly: "on"}}
+          network:
+            - name: default
+              options: {{network: default}}
+      pools:
+        - name: "{{VM_NAME}}"
+          directory: {{path: "{{DEFAULT_POOL_PATH}}/{{VM_NAME}}"}}
+      volumes:
+        - name: blank.qcow2
+          poolName: default
+          deletionPolicy: Retain
+          uploadFile: {{path: ../images/blank.qcow2}}
+        - name: boot.qcow2
+          poolName: "{{VM_NAME}}"
+          capacity: 96M
+          backingVolume: {{name: blank.qcow2, poolName: default}}
+        - name: seed.iso
+          poolName: "{{VM_NAME}}"
+          format: raw
+          uploadFile: {{path: seed.iso}}
+    cloudInit:
+      noCloud:
+        seed: {{path: seed.iso}}
+        data:
+          meta-data: {{instance-id: "{{VM_NAME}}"}}
+          user-data: {{users: []}}
+vms:
+  - name: vm
+    template: blank
+  - name: other
+    template: blank
+"""
+
+
+def make_image(folder: Path) -> None:
+    """Make an image with no system in it, a few MiB that compress badly, its archive and its sums file."""
+    raw = folder / "blank.raw"
+    raw.write_bytes(bytes(1 << 20) + random.Random(1).randbytes(4 << 20) + bytes(11 << 20))
+    subprocess.run(["qemu-img", "convert", "-O", "qcow2", raw, folder / IMAGE], check=True)
+    archive = gzip.compress((folder / IMAGE).read_bytes(), compresslevel=1, mtime=0)
+    (folder / f"{IMAGE}.gz").write_bytes(archive)
+    (folder / "SHA256SUMS").write_text(f"{hashlib.sha256(archive).hexdigest()}  {IMAGE}.gz\n")
+    raw.unlink()
+
+
+class Stage:
+    """One libvirt, with the directories and shims of all scenes in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.base = folder / "vms"
+        self.shims = Shims(folder / "shims")
+        served = folder / "served"
+        served.mkdir()
+        make_image(served)
+        self.server = server.Server(served)
+
+    def __enter__(self) -> Stage:
+        self.server.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.__exit__(None, None, None)
+        self.clear()
+
+    def clear(self) -> None:
+        """Nothing in libvirt but the empty pool `default`; no directories of VMs."""
+        if "default" not in virsh("pool-list", "--all", "--name").split():
+            virsh("pool-define-as", "default", "dir", "--target", "/var/lib/libvirt/images")
+            virsh("pool-start", "default")
+        remove_all()
+        shutil.rmtree(self.base, ignore_errors=True)
+
+    def fresh(self) -> dict[str, Vm]:
+        """Return VMs that have just been generated, with nothing else there."""
+        self.clear()
+        written = self.folder / "written"
+        if not written.exists():
+            generate(REGISTRY.format(url=self.server.url("").rstrip("/")), written)
+        shutil.copytree(written, self.base)
+        return {name: Vm(self.base / name) for name in ("vm", "other")}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A target, and what comes before it."""
+
+    name: str
+    arguments: tuple[str, ...]
+    begin: Callable[[Stage, bool], Vm]
+    """Bring everything to the beginning. With False what the last trial has left is as it should be."""
+    kept: tuple[str, ...] = ()
+    """What carries one of these in its name is not this VM's alone, and stays as it is throughout."""
+    unpredictable: tuple[str, ...] = ()
+    """Files whose content is not the same each time."""
+
+
+def begin_up(stage: Stage, anew: bool) -> Vm:
+    return stage.fresh()["vm"]
+
+
+def begin_alone(stage: Stage, anew: bool) -> Vm:
+    vm = stage.fresh()["vm"] if anew else Vm(stage.base / "vm")
+    vm.make("up", environment=ALWAYS_THE_SAME)
+    return vm
+
+
+def begin_shared(stage: Stage, anew: bool) -> Vm:
+    """Another VM has a layer over the image."""
+    if anew:
+        stage.fresh()["other"].make("create", environment=ALWAYS_THE_SAME)
+    vm = Vm(stage.base / "vm")
+    vm.make("up", environment=ALWAYS_THE_SAME)
+    return vm
+
+
+def begin_guest(stage: Stage, anew: bool) -> Vm:
+    """A guest that is ready, and whose host key is not known yet."""
+    if anew:
+        stage.clear()
+        key = stage.folder / "id"
+        if not key.exists():
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+        vm = generate(cloud(build_guest("tiny-disk"), key, "  - name: vm\n    template: cloud\n"), stage.base)["vm"]
+        vm.make("up")
+        vm.make("wait-for-ready")
+    vm = Vm(stage.base / "vm")
+    (vm.directory / "known_hosts").unlink(missing_ok=True)
+    return vm
+
+
+PLUG = "V1ALPHA1_STOP_TIMEOUT_SECS=2"
+SHARED = ("other", IMAGE)
+
+SCENES = {
+    scene.name: scene
+    for scene in (
+        Scene("up", ("up",), begin_up),
+        Scene("down", ("down", PLUG), begin_shared, kept=SHARED),
+        Scene("delete-all", ("delete-all",), begin_alone),
+        Scene("delete-all-shared", ("delete-all",), begin_shared, kept=SHARED),
+        Scene("wait-for-ready", ("wait-for-ready",), begin_guest, kept=("",), unpredictable=("known_hosts",)),
+    )
+}

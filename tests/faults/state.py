@@ -1,0 +1,110 @@
+"""All there is after a run, as comparable lines: libvirt's objects, and files."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+from world import virsh
+
+IMAGES = Path("/var/lib/libvirt/images")
+RUNTIME = [Path("/var/lib/libvirt/qemu") / name for name in ("nvram", "save", "snapshot")]
+
+State = dict[str, str]
+
+
+def observe(directory: Path, unpredictable: Iterable[str] = ()) -> State:
+    """Return what there is, by name. Of `unpredictable` files only the size counts."""
+    return {**libvirt(), **files(directory, frozenset(unpredictable))}
+
+
+def libvirt() -> State:
+    """Return domains, pools, volumes and networks, and the files behind them."""
+    uuids = virsh("list", "--all", "--uuid").split()
+    pools = [line.strip() for line in virsh("pool-list", "--all", "--name").splitlines() if line.strip()]
+    active = virsh("pool-list", "--name").split()
+    networks = virsh("net-list", "--name").split()
+    state = {f"network {name}": "active" for name in networks}
+    for uuid in uuids:
+        xml, facts, details = batch(["dumpxml", "--inactive", uuid], ["domstate", uuid], ["dominfo", uuid])
+        name = ElementTree.fromstring(xml).findtext("name")
+        kept = [
+            line.split(":")[1].strip() for line in details.splitlines() if line.startswith(("Persist", "Autostart"))
+        ]
+        state[f"domain {name}"] = f"{facts.strip()} {' '.join(kept)} {_digest(xml.encode())}"
+    for pool in pools:
+        xml, *_ = batch(["pool-dumpxml", "--inactive", pool])
+        state[f"pool {pool}"] = (
+            f"{'active' if pool in active else 'inactive'} {_without(xml, 'uuid capacity allocation available')}"
+        )
+        if pool in active:
+            state |= volumes(pool)
+    for path in [*IMAGES.rglob("*"), *(file for folder in RUNTIME for file in folder.rglob("*"))]:
+        state[f"file {path}"] = _content(path) if path.is_file() else "directory"
+    return state
+
+
+def volumes(pool: str) -> State:
+    """Return what libvirt knows of the volumes of a pool, but for directories: those are of other pools.
+
+    The cluster size is known or not, depending on when libvirt has read the file.
+    """
+    lines = [line.split() for line in virsh("vol-list", "--details", pool).splitlines()]
+    found = batch(*(["vol-dumpxml", line[1]] for line in lines if "file" in line))
+    state = {}
+    for xml in found:
+        name = ElementTree.fromstring(xml).findtext("name")
+        state[f"volume {pool}/{name}"] = _without(xml, "physical allocation timestamps permissions clusterSize")
+    return state
+
+
+def batch(*commands: list[str]) -> list[str]:
+    """Return what each command prints, in one connection."""
+    mark = "/@@/"
+    text = f"; echo {mark}; ".join(" ".join(f"'{word}'" for word in command) for command in commands)
+    return virsh(text).split(mark) if commands else []
+
+
+def files(directory: Path, unpredictable: frozenset[str]) -> State:
+    """Return the files below a directory: mode, and size or content."""
+    state = {}
+    for path in sorted(directory.rglob("*")):
+        mode = stat.filemode(path.lstat().st_mode)
+        if path.is_file():
+            what = f"{path.stat().st_size} bytes" if path.name in unpredictable else _content(path)
+        else:
+            what = ""
+        state[f"{path.relative_to(directory)}"] = f"{mode} {what}"
+    return state
+
+
+def differences(wanted: State, actual: State) -> Iterator[str]:
+    """Say what is missing, too much, or another."""
+    for name in sorted({*wanted, *actual}):
+        if name not in actual:
+            yield f"missing: {name}"
+        elif name not in wanted:
+            yield f"left over: {name} ({actual[name]})"
+        elif wanted[name] != actual[name]:
+            yield f"differs: {name}: wanted {wanted[name]!r}, got {actual[name]!r}"
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _content(path: Path) -> str:
+    content = path.read_bytes()
+    return f"{len(content)} bytes {_digest(content)}"
+
+
+def _without(xml: str, tags: str) -> str:
+    root = ElementTree.fromstring(xml)
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag in tags.split():
+                parent.remove(child)
+    return " ".join(ElementTree.tostring(root, encoding="unicode").split())
