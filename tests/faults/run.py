@@ -68,6 +68,11 @@ class Prepared:
         """Whether the fault has happened."""
         return (self.folder / "hit").exists()
 
+    def calls(self) -> list[str]:
+        """Return the calls so far, as `COMMAND NTH`."""
+        log = self.folder / "log"
+        return log.read_text().splitlines() if log.exists() else []
+
     def orphans(self) -> list[str]:
         """Return processes of the run that are still there, and end them too. The dying have two seconds."""
         mark = f"FAULT_DIR={self.folder}\0".encode()
@@ -129,11 +134,10 @@ class Shims:
         ended = _watch(process, prepared, fault)
         orphans = prepared.orphans()
         left = [f"in TMPDIR: {path.name}" for path in (prepared.folder / "tmp").iterdir()] if ended else []
-        log = prepared.folder / "log"
         return Run(
             code=process.returncode,
             said=said.read_text(errors="replace"),
-            calls=log.read_text().splitlines() if log.exists() else [],
+            calls=prepared.calls(),
             hit=prepared.hit,
             ended=ended,
             orphans=orphans + left,

@@ -149,7 +149,8 @@ part() {
 	/usr/bin/mkfifo "$FAULT_DIR/fifo"
 	{
 		/usr/bin/head -c "$bytes" "$file"
-		exec /bin/sleep 1000
+		[ "$FAULT_MODE" = daemon-during ] || exec /bin/sleep 1000
+		until [ -e "$FAULT_DIR/hit" ]; do /bin/sleep 0.05; done
 	} >"$FAULT_DIR/fifo" &
 	exec "$@" "${one%%"'--file="*}'--file=$FAULT_DIR/fifo'${one#*"'--file=$file'"}"
 }

@@ -38,7 +38,7 @@ def libvirt() -> State:
     for pool in pools:
         xml, *_ = batch(["pool-dumpxml", "--inactive", pool])
         state[f"pool {pool}"] = (
-            f"{'active' if pool in active else 'inactive'} {_without(xml, 'uuid capacity allocation available')}"
+            f"{'active' if pool in active else 'inactive'} {_without(xml, 'uuid capacity allocation available permissions')}"
         )
         if pool in active:
             state |= volumes(pool)

@@ -61,9 +61,10 @@ def test_a_fault_that_does_not_happen_was_not_survived(bench: Bench) -> None:
 
 @pytest.mark.lab
 def test_what_a_run_leaves_over_is_seen(bench: Bench) -> None:
-    bench.faults("delete-all-shared")
+    fault = Fault("delete-all-shared", "virsh", 1, "kill-before")
+    assert not bench.try_(fault)
     stray = bench.stage.base / "vm" / "create-1.part"
     stray.touch()
-    complaints = bench.try_(Fault("delete-all-shared", "virsh", 1, "kill-before"))
+    complaints = bench.try_(fault)
     stray.unlink()
     assert complaints and all("create-1.part" in complaint for complaint in complaints)
