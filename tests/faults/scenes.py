@@ -172,7 +172,7 @@ def begin_guest(stage: Stage, anew: bool) -> Vm:
         if not key.exists():
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
         vm = generate(cloud(build_guest("tiny-disk"), key, "  - name: vm\n    template: cloud\n"), stage.base)["vm"]
-        vm.make("up")
+        vm.make("up", environment=ALWAYS_THE_SAME)
         vm.make("wait-for-ready")
     vm = Vm(stage.base / "vm")
     (vm.directory / "known_hosts").unlink(missing_ok=True)
@@ -189,6 +189,8 @@ SCENES = {
         Scene("down", ("down", PLUG), begin_shared, kept=SHARED),
         Scene("delete-all", ("delete-all",), begin_alone),
         Scene("delete-all-shared", ("delete-all",), begin_shared, kept=SHARED),
-        Scene("wait-for-ready", ("wait-for-ready",), begin_guest, kept=("",), unpredictable=("known_hosts",)),
+        Scene(
+            "wait-for-ready", ("wait-for-ready",), begin_guest, kept=("",), unpredictable=("known_hosts", "boot.qcow2")
+        ),
     )
 }

@@ -17,11 +17,12 @@ State = dict[str, str]
 
 
 def observe(directory: Path, unpredictable: Iterable[str] = ()) -> State:
-    """Return what there is, by name. Of `unpredictable` files only the size counts."""
-    return {**libvirt(), **files(directory, frozenset(unpredictable))}
+    """Return what there is, by name. The content of `unpredictable` files does not count."""
+    names = frozenset(unpredictable)
+    return {**libvirt(names), **files(directory, names)}
 
 
-def libvirt() -> State:
+def libvirt(unpredictable: frozenset[str] = frozenset()) -> State:
     """Return domains, pools, volumes and networks, and the files behind them."""
     uuids = virsh("list", "--all", "--uuid").split()
     pools = [line.strip() for line in virsh("pool-list", "--all", "--name").splitlines() if line.strip()]
@@ -37,13 +38,12 @@ def libvirt() -> State:
         state[f"domain {name}"] = f"{facts.strip()} {' '.join(kept)} {_digest(xml.encode())}"
     for pool in pools:
         xml, *_ = batch(["pool-dumpxml", "--inactive", pool])
-        state[f"pool {pool}"] = (
-            f"{'active' if pool in active else 'inactive'} {_without(xml, 'uuid capacity allocation available permissions')}"
-        )
+        what = _without(xml, "uuid capacity allocation available permissions")
+        state[f"pool {pool}"] = f"{'active' if pool in active else 'inactive'} {what}"
         if pool in active:
             state |= volumes(pool)
     for path in [*IMAGES.rglob("*"), *(file for folder in RUNTIME for file in folder.rglob("*"))]:
-        state[f"file {path}"] = _content(path) if path.is_file() else "directory"
+        state[f"file {path}"] = _content(path, unpredictable) if path.is_file() else "directory"
     return state
 
 
@@ -69,12 +69,12 @@ def batch(*commands: list[str]) -> list[str]:
 
 
 def files(directory: Path, unpredictable: frozenset[str]) -> State:
-    """Return the files below a directory: mode, and size or content."""
+    """Return the files below a directory: mode and content."""
     state = {}
     for path in sorted(directory.rglob("*")):
         mode = stat.filemode(path.lstat().st_mode)
         if path.is_file():
-            what = f"{path.stat().st_size} bytes" if path.name in unpredictable else _content(path)
+            what = _content(path, unpredictable)
         else:
             what = ""
         state[f"{path.relative_to(directory)}"] = f"{mode} {what}"
@@ -96,7 +96,9 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def _content(path: Path) -> str:
+def _content(path: Path, unpredictable: frozenset[str]) -> str:
+    if path.name in unpredictable:
+        return "a file"
     content = path.read_bytes()
     return f"{len(content)} bytes {_digest(content)}"
 
