@@ -73,10 +73,7 @@ def files(directory: Path, unpredictable: frozenset[str]) -> State:
     state = {}
     for path in sorted(directory.rglob("*")):
         mode = stat.filemode(path.lstat().st_mode)
-        if path.is_file():
-            what = _content(path, unpredictable)
-        else:
-            what = ""
+        what = _content(path, unpredictable) if path.is_file() else ""
         state[f"{path.relative_to(directory)}"] = f"{mode} {what}"
     return state
 
