@@ -50,14 +50,16 @@ def libvirt(unpredictable: frozenset[str] = frozenset()) -> State:
 def volumes(pool: str) -> State:
     """Return what libvirt knows of the volumes of a pool, but for directories: those are of other pools.
 
-    The cluster size is known or not, depending on when libvirt has read the file.
+    Cluster size, version and features are known or not, depending on when libvirt has read the file.
     """
     lines = [line.split() for line in virsh("vol-list", "--details", pool).splitlines()]
     found = batch(*(["vol-dumpxml", line[1]] for line in lines if "file" in line))
     state = {}
     for xml in found:
         name = ElementTree.fromstring(xml).findtext("name")
-        state[f"volume {pool}/{name}"] = _without(xml, "physical allocation timestamps permissions clusterSize")
+        state[f"volume {pool}/{name}"] = _without(
+            xml, "physical allocation timestamps permissions clusterSize compat features"
+        )
     return state
 
 
