@@ -42,6 +42,7 @@ print_definition() {
 
 read_secrets() {
 	[ -r "$secrets_file" ] || die "there is no $secrets_file, which holds passwords of the domain" "'vmp gen' writes it"
+	# shellcheck source=/dev/null
 	. "./$secrets_file"
 }
 
