@@ -121,7 +121,7 @@ def test_vms_with_odd_names_go_through_their_whole_life(tiny_disk: Path, ssh_key
         return f"  - name: !raw {json.dumps(name, ensure_ascii=False)}\n    template: cloud{blank}"
 
     base = tmp_path / "a: b=c% d#e 'f' \"g\" $HOME `id` (h)|[i]* \\j; é🐧 ~"
-    vms = generate(cloud(tiny_disk, ssh_key, "".join(map(entry, ODD_NAMES)), memory=64), base)
+    vms = generate(cloud(tiny_disk, ssh_key, "".join(map(entry, ODD_NAMES))), base)
     assert list(vms) == ODD_NAMES
     at_once = "V1ALPHA1_STOP_TIMEOUT_SECS=0"
     first, *others = vms.values()
