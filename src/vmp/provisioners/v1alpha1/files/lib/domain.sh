@@ -45,12 +45,7 @@ print_definition() {
 
 read_secrets() {
 	[ -r "$secrets_file" ] || die "there is no $secrets_file, which holds passwords of the domain" "'vmp gen' writes it"
-<<<<<<< HEAD
 	. ./secrets.sh
-=======
-	# shellcheck source=/dev/null
-	. "./$secrets_file"
->>>>>>> values
 }
 
 # put_secret PLACEHOLDER PASSWORD: into domain_xml, for no process list shows what the shell itself does
