@@ -109,7 +109,6 @@ STATES: dict[str, tuple[str, Callable[[], None], dict[str, Result]]] = {
         "deaf",
         stay_running,
         {
-            "start": ("running", ""),
             "stop": ("shut off", PLUG),
             "kill": ("shut off", PLUG),
             "restart": ("running", "started domain web"),
@@ -119,7 +118,6 @@ STATES: dict[str, tuple[str, Callable[[], None], dict[str, Result]]] = {
         "deaf",
         pause,
         {
-            "up": ("running", "resumed domain web"),
             "start": ("running", "resumed domain web"),
             "stop": ("shut off", PLUG),
             "restart": ("running", "started domain web"),
@@ -131,7 +129,6 @@ STATES: dict[str, tuple[str, Callable[[], None], dict[str, Result]]] = {
         {
             "start": ("running", "started domain web"),
             "stop": ("shut off", ""),
-            "kill": ("shut off", ""),
             "restart": ("running", "started domain web"),
         },
     ),
@@ -139,10 +136,8 @@ STATES: dict[str, tuple[str, Callable[[], None], dict[str, Result]]] = {
         "panicky",
         crash,
         {
-            "up": ("running", "started domain web"),
             "start": ("running", "started domain web"),
             "stop": ("shut off", PLUG),
-            "kill": ("shut off", PLUG),
             "restart": ("running", "started domain web"),
         },
     ),
