@@ -4,6 +4,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 PYTEST_ARGS ?=
+ROUNDS ?= 20
 bin := .venv/bin
 shell_files = .ci/run tests/faults/shim.sh tools/build-dist tools/demo tests/lab/install tests/lab/lab \
 	$(wildcard tests/lab/guests/*-* tests/lab/guests/*.sh tests/lab/guests/tiny/*.sh) \
@@ -39,6 +40,11 @@ test: setup check guests dist ## check, and run all tests, guests included, in a
 .PHONY: fault-matrix
 fault-matrix: setup guests ## break the provisioner at each of its commands (FAULTS='up/curl*', JOBS=2: labs at once)
 	@set -f; PYTHONPATH=tests $(bin)/python -m faults $(if $(JOBS),--jobs '$(JOBS)') $(FAULTS)
+
+.PHONY: soak
+soak: setup guests ## 20 VMs in parallel for 20 rounds (ROUNDS=20), and up of what is up 200 times
+	@state=$$(mktemp -d); trap 'rm -rf "$$state"' EXIT; \
+	VMP_IN_LAB=yes tests/lab/lab "$$state/lab" $(bin)/pytest --no-skips -s --rounds '$(ROUNDS)' tests/e2e/test_parallel.py
 
 .PHONY: unit
 unit: .venv/.ready ## the tests that need no libvirt (seconds)

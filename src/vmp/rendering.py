@@ -10,6 +10,9 @@ from vmp.diagnostics import Diagnostic, Report, Span
 
 _RED, _BLUE, _CYAN, _BOLD, _PLAIN = "\033[1;31m", "\033[1;34m", "\033[36m", "\033[1m", "\033[0m"
 _SECRET = re.compile(r"(passw|secret|token|private)[\w-]*[\"']?\s*[:=]", re.IGNORECASE)
+_SECRET_KEY = re.compile(r"""[\s-]*["']?[\w-]*(passw|secret|token|private)[\w-]*["']?\s*:""", re.IGNORECASE)
+"""A key whose value may stand on the lines below it, such as cloud-init's `chpasswd` and `plain_text_passwd`."""
+_LINES_ABOVE = 400
 _WIDTH = 160
 
 _Painter = Callable[[str, str], str]
@@ -59,7 +62,7 @@ def _snippet(span: Span, lines: list[str], margin: str, paint: _Painter) -> list
     line = lines[span.line - 1] if span.line <= len(lines) else ""
     bar = paint("|", _BLUE)
     may_hold_secret, width = _judge_line(line)
-    if may_hold_secret:
+    if may_hold_secret or _is_below_secret(lines, span.line):
         return [f"{margin} {bar}", f"{paint(str(span.line), _BLUE)} {bar} (not shown: it may hold a secret)"]
     end = span.end_column if span.end_line == span.line else len(line) + 1
     first = max(0, span.column - _WIDTH // 2) if span.column > _WIDTH else 0
@@ -74,6 +77,23 @@ def _snippet(span: Span, lines: list[str], margin: str, paint: _Painter) -> list
 def _judge_line(line: str) -> tuple[bool, int]:
     """Tell whether a line may hold a secret, and its width: once for the many mistakes of one very long line."""
     return _SECRET.search(line) is not None, len(line.rstrip())
+
+
+def _is_below_secret(lines: list[str], number: int) -> bool:
+    """Tell whether a line is part of a value whose key, on a line above it that is indented less, names a secret."""
+    indent = _indent(lines[number - 1]) if number <= len(lines) else 0
+    for above in lines[max(0, number - 1 - _LINES_ABOVE) : max(0, number - 1)][::-1]:
+        if indent == 0:
+            return False
+        if above.strip() and (found := _indent(above)) < indent:
+            indent = found
+            if _SECRET_KEY.match(above[:_WIDTH]):
+                return True
+    return False
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
 
 
 def _visible(text: str) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from guest_registries import cloud
+from injections import INJECTIONS
 from world import generate, inventory, virsh
 
 pytestmark = pytest.mark.usefixtures("unchanged_libvirt")
@@ -22,14 +24,31 @@ SEED_EFFECTS = """
               - path: /etc/from-the-seed
                 content: !raw |
                   braces {stay}, $HOME stays, 'quotes' "stay"
+{files}
             runcmd:
               - [sh, -c, "id > /run/runcmd"]
 """
+LONG = ["x" * 4096, "'" * 1000 + "\n", "\n\n", " ends with blanks  \n", "é \U0001f427 虚拟机\n" * 100]
+GUEST_FILES = [*LONG, *[text for text in INJECTIONS if "\0" not in text]]
+"""What cloud-init is to write in the guest, byte for byte: /etc/nasty/0 and so on."""
+
+
+def _files() -> str:
+    entry = "              - path: /etc/nasty/{}\n                content: !raw {}"
+    return "\n".join(entry.format(number, _quoted(text)) for number, text in enumerate(GUEST_FILES))
+
+
+def _quoted(text: str) -> str:
+    """Quote for YAML, whatever it is."""
+    plain = json.dumps(text, ensure_ascii=False)
+    return "".join([c if c.isprintable() else f"\\U{ord(c):08x}" for c in plain])
 
 
 def test_a_debian_cloud_vm_from_nothing_to_ready_and_back(debian_cloud: Path, ssh_key: Path, base: Path) -> None:
     before = inventory()
-    vm = generate(cloud(debian_cloud, ssh_key, SEED_EFFECTS, memory=1024, capacity="5G"), base)["web"]
+    vm = generate(
+        cloud(debian_cloud, ssh_key, SEED_EFFECTS.replace("{files}", _files()), memory=1024, capacity="5G"), base
+    )["web"]
     vm.make("up")
     ready = vm.make("wait-for-ready", timeout=700)
     assert "ready" in ready.stderr
@@ -38,6 +57,8 @@ def test_a_debian_cloud_vm_from_nothing_to_ready_and_back(debian_cloud: Path, ss
     assert vm.ssh("whoami") == "admin\n"
     assert vm.ssh("sudo whoami") == "root\n"
     assert vm.ssh("cat /etc/from-the-seed") == "braces {stay}, $HOME stays, 'quotes' \"stay\"\n"
+    written = vm.ssh(f"cd /etc/nasty && sudo sha256sum $(seq 0 {len(GUEST_FILES) - 1})").splitlines()
+    assert [line.split()[0] for line in written] == [sha256(text.encode()).hexdigest() for text in GUEST_FILES]
     assert "uid=0(root)" in vm.ssh("cat /run/runcmd")
     assert "cloud-init" in vm.ssh("cloud-init --version 2>&1")
     root_bytes = int(vm.ssh("df --output=size -B1 / | tail -n 1"))

@@ -118,6 +118,24 @@ def test_a_line_that_may_hold_a_secret_is_not_shown(line: str) -> None:
     assert "hunter2" not in to_text(_report(line + "\n", _span(1, 1, 1, 3)))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "chpasswd:\n  list: |\n    root:hunter2\n",
+        "  password: >-\n    hunter2\n",
+        "users:\n  - plain_text_passwd:\n\n      hunter2\n",
+        "  - hashed_passwd:\n      - a\n      - hunter2\n",
+    ],
+)
+def test_a_line_of_a_secret_that_begins_above_it_is_not_shown(text: str) -> None:
+    number = next(n for n, line in enumerate(text.splitlines(), 1) if "hunter2" in line)
+    assert "hunter2" not in to_text(_report(text, _span(number, 1, number, 3)))
+
+
+def test_a_line_beside_a_secret_is_shown() -> None:
+    assert "memroy" in to_text(_report("a:\n  password: x\n  memroy: 1\n", _span(3, 3, 3, 9)))
+
+
 def test_control_characters_never_reach_the_terminal() -> None:
     nasty = "a\x1b[31m\x07\x9b\u202e\r\u200b"
     report = _report(f"{nasty}: 1\n", _span(1, 1, 1, 2), message=nasty)

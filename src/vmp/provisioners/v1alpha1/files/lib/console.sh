@@ -3,7 +3,7 @@
 
 # console_tail: in $console_text, with a heading, or why there is nothing to show
 console_tail() {
-	console_log=$($bound ${bound:+4} virsh -q dumpxml "--domain=$domain_uuid" 2>/dev/null | awk '
+	console_log=$($bound ${bound:+4} virsh -q -c "$connection" dumpxml "--domain=$domain_uuid" 2>/dev/null | awk '
 		/<(serial|console)[ >]/ { inside = 1; file = /type=.file./ }
 		inside && (/<log file=/ || (file && /<source path=/)) { print; exit }
 		/<\/(serial|console)>/ { inside = 0 }') || :
@@ -33,10 +33,15 @@ console_tail() {
 
 # node_tail FILE: the last lines of a file of the node
 node_tail() {
-	case $libvirt_uri in
-		*:///*) tail -n 20 -- "$1" ;;
-		*) return 1 ;;
-	esac
+	if [ "$node_ssh_host" ]; then
+		quote "$1"
+		run_on_node "tail -n 20 -- $quoted"
+	else
+		case $libvirt_uri in
+			*:///*) tail -n 20 -- "$1" ;;
+			*) return 1 ;;
+		esac
+	fi
 }
 
 # console_attach: for two seconds. `virsh console` wants a terminal, which script(1) of util-linux makes. Without --force

@@ -16,3 +16,18 @@ find_connection() {
 		*) connection="$libvirt_uri?command=$connection_ssh" ;;
 	esac
 }
+
+# run_on_node COMMAND: by a shell of a remote node, over the connection that libvirt's are on, within four seconds
+run_on_node() {
+	set -- -o BatchMode=yes -- "$node_ssh_host" "$1"
+	[ -z "$node_ssh_keyfile" ] || set -- -i "$node_ssh_keyfile" "$@"
+	[ -z "$node_ssh_no_verify" ] || set -- -o StrictHostKeyChecking=no "$@"
+	[ -z "$node_ssh_port" ] || set -- -p "$node_ssh_port" "$@"
+	[ -z "$node_ssh_user" ] || set -- -l "$node_ssh_user" "$@"
+	if [ "$node_ssh_shared" ] && [ -x lib/node-ssh ]; then
+		set -- lib/node-ssh "$@"
+	else
+		set -- "${node_ssh_command:-ssh}" "$@"
+	fi
+	$bound ${bound:+4} "$@" </dev/null
+}
