@@ -185,8 +185,9 @@ def slow_failures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str
             runs[name] = (url, start(site.vm(url=url), "build", STALL))
         yield runs
         for _, run in runs.values():
-            run.kill()
-            run.communicate()
+            if run.poll() is None:
+                os.killpg(run.pid, signal.SIGKILL)
+            run.wait()
 
 
 @pytest.mark.parametrize("status", [404, 403])
