@@ -187,21 +187,25 @@ def test_the_end_of_the_consoles_log_is_shown(guests: dict[str, Vm], name: str, 
 # Without SSH.
 
 
-@pytest.mark.parametrize(
-    ("option", "reason"),
-    [
-        ("-oPort=2", "Connection refused"),
-        ("-oUser=nobody", "Permission denied"),
-        ("-oPubkeyAuthentication=no", "Permission denied"),
-    ],
-)
-def test_without_ssh_its_last_words_and_the_console_are_shown(ready: Vm, option: str, reason: str) -> None:
-    said = given_up(ready, f"V1ALPHA1_SSH_EXTRA_OPTS={option}", stage="SSH")
+def test_without_ssh_its_last_words_and_the_console_are_shown(ready: Vm) -> None:
+    reasons = {
+        "-oPort=2": "Connection refused",
+        "-oUser=nobody": "Permission denied",
+        "-oPubkeyAuthentication=no": "Permission denied",
+    }
     address = ready.make("ip").stdout.strip()
-    assert f"address {address}: " in said and reason in said
-    assert f"lease: {mac(ready)} has {address}" in said
-    assert "the console, after Enter was pressed on it:" in said and "host-of-web#" in said
-    assert "waiting for SSH (" in said
+    with ThreadPoolExecutor() as at_once:
+        said = list(
+            at_once.map(
+                lambda option: given_up(ready, f"V1ALPHA1_SSH_EXTRA_OPTS={option}", stage="SSH", seconds=6), reasons
+            )
+        )
+    for reason, words in zip(reasons.values(), said, strict=True):
+        assert f"address {address}: " in words and reason in words
+        assert f"lease: {mac(ready)} has {address}" in words
+        assert "waiting for SSH (" in words
+    shown = [words for words in said if "the console, after Enter was pressed on it:" in words]
+    assert shown and all("host-of-web#" in words for words in shown), "one at a time has the console"
 
 
 def test_a_wrong_password_is_an_ssh_error_that_shows_no_password(ready: Vm) -> None:
@@ -293,10 +297,10 @@ def test_what_cloud_init_says_decides_at_once(ready: Vm, status: str, code: int,
 @pytest.mark.parametrize(("status", "reason"), [("running", "status: running"), ("hang", "ssh took longer than")])
 def test_a_cloud_init_that_never_ends_is_bounded(ready: Vm, status: str, reason: str) -> None:
     set_status(ready, status)
-    said = given_up(ready, "V1ALPHA1_WAIT_FOR_READY_INTERVAL_SECS=0", stage="cloud-init", seconds=8)
+    said = given_up(ready, "V1ALPHA1_WAIT_FOR_READY_INTERVAL_SECS=0", stage="cloud-init", seconds=6)
     assert reason in said
     assert said.count("waiting for cloud-init (") <= 1, "no flood, however often it looks"
-    assert (status == "running") == ("of 8 seconds): status: running" in said)
+    assert (status == "running") == ("of 6 seconds): status: running" in said)
     assert "the seed of host-of-web was read" in said, "the end of its output"
     assert "host-of-web#" in said, "the console"
     set_status(ready, "done")

@@ -105,7 +105,7 @@ address_report() {
 		$1 == "address-macs" { for (i = 2; i <= NF; i++) if ($i ~ /^[0-9a-f][0-9a-f](:[0-9a-f][0-9a-f])+$/) macs[++count] = $i; next }
 		$1 !~ /^address-(lease|agent|arp)$/ { next }
 		{ source = substr($1, 9) }
-		/ error .*wrong nlmsg len/ { next } # of an ARP table that is empty
+		/ error .*wrong nlmsg len/ { delete error[source]; next } # what libvirt says when the ARP table is empty
 		$2 == "error" { error[source] = substr($0, length($1) + 8); next }
 		{ for (i = 3; i < NF; i++) if ($i == "ipv4" || $i == "ipv6") seen[source " " tolower($(i - 1))] = seen[source " " tolower($(i - 1))] " " $(i + 1) }
 		END {
