@@ -35,7 +35,9 @@ build_image() {
 	part=$(printf '%s' "$image_url" | cksum) # what came from another URL is not gone on with
 	part=$image.${part%% *}.part
 	if [ -s "$image" ]; then
-		[ ! -e "$part" ] || rm -f "$part" # of a run that was killed after it had unpacked it
+		for leftover in "$part" "$part.headers.part"; do # of a run that was killed after it had unpacked it
+			[ ! -e "$leftover" ] || rm -f "$leftover"
+		done
 		return 0
 	fi
 	mkdir -p "${image%/*}" || die "cannot make the directory of $image_path"
