@@ -8,6 +8,7 @@ batch=''      # the queue, as virsh's parser reads it (quotes as in sh)
 batch_bytes=0 # what it uploads
 failure=''    # what went wrong first in the last run_batch
 xml_count=0
+xml_files='' # those of the queue
 
 # quote TEXT: for virsh's parser, in $quoted
 quote() {
@@ -39,6 +40,7 @@ queue() {
 queue_xml() {
 	xml_count=$((xml_count + 1))
 	printf '%s\n' "$1" >"create-$xml_count.tmp" || die_of_disk
+	xml_files="$xml_files create-$xml_count.tmp"
 	shift
 	queue "$@" "--file=create-$xml_count.tmp"
 }
@@ -123,8 +125,9 @@ run_batch() {
 		-e '/<source /b' -e '/<path>/b' -e '/backingStore>/b' -e '/<provisioner /b' -e '/<kernel>/b' -e '/<initrd>/b' \
 		-e '/^ *<[/a-z]/d') || :
 	batch='' batch_bytes=0
-	[ "$xml_count" -eq 0 ] || rm -f create-*.tmp
-	xml_count=0
+	# shellcheck disable=SC2086 # they are words
+	[ -z "$xml_files" ] || rm -f $xml_files
+	xml_files=''
 	read_answer
 }
 

@@ -130,12 +130,12 @@ plan_upload() {
 			*" $number "*) return ;;
 		esac
 		# A question in the midst of planning: what is queued, and the XML files that it names, wait meanwhile.
-		replace_facts=$facts replace_batch=$batch replace_bytes=$batch_bytes replace_number=$number replace_xml=$xml_count
-		batch='' xml_count=0
+		replace_facts=$facts replace_batch=$batch replace_bytes=$batch_bytes replace_number=$number replace_xml=$xml_files
+		batch='' xml_files=''
 		find_users
 		! user_of "$path" "$1/$2" || die "volume $1/$2 is used by $user: it is not this VM's to fill" \
 			'give the volume another name or pool'
-		facts=$replace_facts batch=$replace_batch batch_bytes=$replace_bytes number=$replace_number xml_count=$replace_xml
+		facts=$replace_facts batch=$replace_batch batch_bytes=$replace_bytes number=$replace_number xml_files=$replace_xml
 		queue vol-delete "--pool=$1" "--vol=$2"
 	fi
 	[ -s "$7" ] || die "cannot upload $7 to volume $1/$2: there is no such file, or it is empty"
