@@ -51,5 +51,5 @@ class Recorder:
 
 def queued(calls: list[Call]) -> list[str]:
     """Return the words of all commands that were queued for virsh, as its parser reads them."""
-    batches = [call.arguments[1] for call in calls if call.command == "virsh" and call.arguments[0] == "-q"]
+    batches = [call.arguments[3] for call in calls if call.command == "virsh" and call.arguments[:2] == ["-q", "-c"]]
     return [word for batch in batches for word in shlex.split(batch)]

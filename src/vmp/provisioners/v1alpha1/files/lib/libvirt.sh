@@ -120,8 +120,9 @@ run_batch() {
 	mark end
 	find_bound
 	answer=$(ask_libvirt | sed \
-		-e '/^ *<\(title\|description\)>.*<\/\(title\|description\)>$/d' \
+		-e '/^ *<\(title\|description\|cmdline\|entry\)[ >].*<\/\(title\|description\|cmdline\|entry\)>$/d' \
 		-e '/^ *<title>/,/<\/title>$/d' -e '/^ *<description>/,/<\/description>$/d' -e '/^ *<metadata>$/,/^ *<\/metadata>$/d' \
+		-e '/^ *<cmdline>/,/<\/cmdline>$/d' -e '/^ *<entry[ >]/,/<\/entry>$/d' \
 		-e '/<source /b' -e '/<path>/b' -e '/backingStore>/b' -e '/<provisioner /b' -e '/<kernel>/b' -e '/<initrd>/b' \
 		-e '/^ *<[/a-z]/d') || :
 	batch='' batch_bytes=0
