@@ -35,6 +35,10 @@ build_seed() {
 	have xorriso genisoimage mkisofs cloud-localds
 	seed_code=0
 	seed_output=$(make_iso "$@" 2>&1) || seed_code=$?
+	if [ "$seed_code" -ne 0 ] && ! timed_out "$seed_code"; then # xorriso 1.5.4 crashes once in a thousand times
+		seed_code=0
+		seed_output=$(make_iso "$@" 2>&1) || seed_code=$?
+	fi
 	! timed_out "$seed_code" || seed_output="$found took longer than $V1ALPHA1_COMMAND_TIMEOUT_SECS seconds and was ended"
 	if [ "$seed_code" -ne 0 ] || [ ! -s "$seed_file.tmp" ]; then
 		rm -f "$seed_file.tmp"
