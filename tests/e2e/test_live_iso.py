@@ -57,6 +57,12 @@ def test_stop_asks_the_guest_which_shuts_down_by_itself(tiny_iso: Path, base: Pa
     vm.make("delete-all")
 
 
+def test_a_misspelt_knob_is_refused(tiny_iso: Path, base: Path) -> None:
+    vm = generate(live(tiny_iso), base)["vm1"]
+    refused = vm.make("status", "V1ALPHA1_STOP_TIMOUT_SECS=1", check=False)
+    assert refused.returncode != 0 and "V1ALPHA1_STOP_TIMOUT_SECS" in refused.stderr
+
+
 def test_dry_run_changes_nothing(tiny_iso: Path, base: Path) -> None:
     vm = generate(live(tiny_iso), base)["vm1"]
     before = inventory(), sorted(vm.directory.rglob("*"))

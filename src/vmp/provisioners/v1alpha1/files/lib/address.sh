@@ -31,6 +31,12 @@ run_ip_cmd() {
 	[ "$address_code" -eq 0 ] || address_reasons="V1ALPHA1_IP_CMD failed with exit code $address_code"
 	! timed_out "$address_code" ||
 		address_reasons="V1ALPHA1_IP_CMD took longer than $V1ALPHA1_COMMAND_TIMEOUT_SECS seconds and was ended"
+	case $address in
+		*[[:space:]]*)
+			address_reasons="V1ALPHA1_IP_CMD printed '$address', which is no address"
+			return 1
+			;;
+	esac
 	[ "$address_code" -eq 0 ] && [ "$address" ]
 }
 

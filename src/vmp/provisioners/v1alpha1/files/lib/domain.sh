@@ -86,7 +86,14 @@ tell_stale() {
 		*" seed=\"$seed\""*) stale='the definition has changed since the domain was made' ;;
 		*) stale='the definition and the cloud-init seed have changed since the domain was made' ;;
 	esac
-	say "$stale; 'make down up' makes it anew"
+	stale_lost='' number=0
+	each_volume note_lost
+	say "$stale; 'make down up' makes it anew${stale_lost:+, and with it $stale_lost: what is on them is lost}"
+}
+
+# Those that go with `down` and do not come from a file again.
+note_lost() {
+	[ "$4" = Retain ] || [ "${7-}" = "$seed_path" ] || stale_lost="$stale_lost${stale_lost:+, }$1/$2"
 }
 
 # define_domain: domain.xml, and the start of a queue that defines it

@@ -55,7 +55,8 @@ build_image() {
 		download
 		checksum_fits && break
 		rm -f "$part"
-		[ "$resumed" ] || die "$image_url is not what it should be" "$image_problem"
+		[ "$resumed" ] || die "$image_url is not what it should be" "$image_problem" \
+			'what came is removed; if the image was replaced there, the registry needs its new checksum'
 		say "starting the download over: $image_problem"
 	done
 	unpack

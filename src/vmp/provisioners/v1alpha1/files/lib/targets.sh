@@ -125,7 +125,7 @@ up() {
 	[ "$up_before" ] || return 0
 	tell_stale
 	case $up_before in
-		running | idle | blocked) [ "$stale" ] || say 'is running' ;;
+		running | idle | blocked) say 'is running' ;;
 	esac
 }
 
@@ -214,7 +214,7 @@ help() {
 		make build               download the image, make the seed ISO
 		make create              pools, volumes, domain (also create/pool, create/volume, create/domain)
 		make start/pool, start/domain, stop/pool, stop/domain, stop-all
-		make delete              domain, volumes, pools (also delete/domain, delete/volume, delete/pool)
+		make delete              domain, volumes, pools (also delete/domain, delete/volume, delete/pool); it pulls the plug
 		make delete-all          retained volumes and pools too (also delete/volume-all, delete/pool-all)
 		make clean, clean-all    remove the seed ISO; the downloaded image too
 
