@@ -51,21 +51,28 @@ def direct(jobs: int, patterns: list[str]) -> int:
         claims.mkdir()
         workers = [_start(Path(folder), claims, job, patterns) for job in range(jobs)]
         tried, failed, broken = 0, dict[str, str](), list[str]()
-        for line in _lines([worker.stdout for worker in workers if worker.stdout]):
-            word, _, rest = line.partition(" ")
-            if word not in (SURVIVED, FAILED, BROKEN):
-                print(line, flush=True)
-                continue
-            if word == BROKEN:
-                broken.append(rest)
-                continue
-            tried += 1
-            name, _, text = rest.partition("\t")
-            seconds = time.monotonic() - begin
-            print(f"{tried:4} {seconds:5.0f} s  {word:8}  {name}", flush=True)
-            if word == FAILED:
-                failed[name] = text.replace("\\n", "\n")
-                print(f"{failed[name]}\n", flush=True)
+        try:
+            for line in _lines([worker.stdout for worker in workers if worker.stdout]):
+                word, _, rest = line.partition(" ")
+                if word not in (SURVIVED, FAILED, BROKEN):
+                    print(line, flush=True)
+                    continue
+                if word == BROKEN:
+                    broken.append(rest)
+                    continue
+                tried += 1
+                name, _, text = rest.partition("\t")
+                seconds = time.monotonic() - begin
+                print(f"{tried:4} {seconds:5.0f} s  {word:8}  {name}", flush=True)
+                if word == FAILED:
+                    failed[name] = text.replace("\\n", "\n")
+                    print(f"{failed[name]}\n", flush=True)
+        except KeyboardInterrupt:
+            broken.append("interrupted: not all faults were tried")
+            for worker in workers:
+                worker.terminate()
+                worker.wait()
+            workers = []
         broken += [f"a worker ended with {code}" for worker in workers if (code := worker.wait())]
     for name in failed:
         print(f"not survived: {name}   (again: make fault-matrix FAULTS='{name}')")
