@@ -126,7 +126,7 @@ def test_without_an_address_each_source_is_named_with_its_answer_for_each_mac(gu
     virsh("attach-interface", "blank", "network", "default", "--model", "virtio", "--live")
     macs = [line.split()[4] for line in virsh("domiflist", "blank").splitlines()]
     assert len(macs) == 2
-    said = given_up(vm, stage="an address", seconds=1)
+    said = given_up(vm, stage="an address", seconds=4)
     for address in macs:
         assert f"lease: nothing known of MAC address {address}" in said
         assert f"arp: nothing known of MAC address {address}" in said, said
