@@ -323,7 +323,11 @@ delete_domain() {
 	done
 	queue undefine "$@"
 	if [ "$users_wanted" ]; then queue_storage; else look; fi
-	run_batch || die 'libvirt did not answer as it should' "$failure" ${undefine_failure:+"$undefine_failure"}
+	run_batch || {
+		disturbed || die 'libvirt did not answer as it should' "$failure" ${undefine_failure:+"$undefine_failure"}
+		storage_asked=''
+		observe
+	}
 	[ -z "$domain_state" ] || die "could not delete domain $domain_name" "$undefine_failure"
 	if [ "$undefine_failure" ] && [ -e domain.xml ]; then
 		# It went by itself, as transient ones do when they stop, and its NVRAM stayed: that goes with a defined one.

@@ -307,6 +307,19 @@ next_fact() {
 
 # observe: look and nothing else; libvirt must answer
 observe() {
-	look
-	run_batch || die "libvirt did not answer as it should" "$failure"
+	observe_tries=0
+	while :; do
+		look
+		run_batch && return
+		observe_tries=$((observe_tries + 1))
+		disturbed && [ "$observe_tries" -le 10 ] || die "libvirt did not answer as it should" "$failure"
+	done
+}
+
+# disturbed: true when virsh could not list the pools because another run took one away at that moment
+disturbed() {
+	case $failure in
+		*'Could not retrieve pool information'*) ;;
+		*) return 1 ;;
+	esac
 }

@@ -306,7 +306,7 @@ delete_storage() {
 		storage_tries=$((storage_tries + 1))
 		observe
 		case $storage_failure in
-			*'no storage vol'* | *'no storage pool'* | *'is not active'*) ;;
+			*'no storage vol'* | *'no storage pool'* | *'is not active'* | *'Could not retrieve pool information'*) ;;
 			*) # a pool must not go while volumes of ours stay in it
 				case " $* " in
 					*' pool '*) each_pool queue_pool ;;
@@ -328,7 +328,10 @@ delete_storage_once() {
 	if [ -z "$storage_asked" ]; then
 		storage_there || return 0
 		queue_storage
-		run_users
+		run_batch || {
+			disturbed && return 1
+			die 'could not find out who uses the volumes' "$failure"
+		}
 	fi
 	find_backing
 	number=0

@@ -326,7 +326,7 @@ mend_volumes() {
 			fi
 			;;
 		*'exists already'* | *'already exists'* | *'in use already'* | *'File exists'* | *'asynchronous jobs'* | *'still in use'* | \
-			*'still being allocated'* | *'no storage vol'*)
+			*'still being allocated'* | *'no storage vol'* | *'Could not retrieve pool information'*)
 			if [ "$volume_tries" -le 10 ]; then
 				sleep 1
 				number=0 facts=$volume_facts
