@@ -312,7 +312,9 @@ observe() {
 		look
 		run_batch && return
 		observe_tries=$((observe_tries + 1))
-		disturbed && [ "$observe_tries" -le 10 ] || die "libvirt did not answer as it should" "$failure"
+		if ! disturbed || [ "$observe_tries" -gt 10 ]; then
+			die 'libvirt did not answer as it should' "$failure"
+		fi
 	done
 }
 
