@@ -138,7 +138,8 @@ ask_libvirt() {
 	ask_code=0
 	bound_of "$batch_bytes"
 	bounded "$bound_seconds" virsh -q -c "$connection" "$batch" 2>&1 || ask_code=$?
-	! timed_out "$ask_code" || printf '%s\n' "error: virsh took longer than $bound_seconds seconds and was ended"
+	# A mark of its own: some sections do not mind errors.
+	! timed_out "$ask_code" || printf '\n%s\n' "/@/$$/bound" "error: virsh took longer than $bound_seconds seconds and was ended"
 }
 
 read_answer() {
