@@ -1,5 +1,7 @@
 # The libvirt domain. Ours is the one with domain_uuid, whatever its name; another one with our name is somebody else's.
 # Its metadata carries a mark: checksums of the definition and of the seed that it was made from.
+# domain.xml, what libvirt is given, is made once per definition: `down` leaves it, and the next `up` has no need of
+# virt-install, which takes longer than all the rest. domain.xml.sum says what it was made from.
 # shellcheck shell=sh disable=SC2034,SC2154,SC1091 # the files of lib/ and vm.sh share their variables
 
 # check_owner: a domain of our name with another UUID is not touched
@@ -96,39 +98,153 @@ note_lost() {
 	[ "$4" = Retain ] || [ "${7-}" = "$seed_path" ] || stale_lost="$stale_lost${stale_lost:+, }$1/$2"
 }
 
-# define_domain: domain.xml, and the start of a queue that defines it
+# define_domain: the start of a queue that defines it from domain.xml
 define_domain() {
-	rm -f domain.xml.tmp
-	virt_install_options write_domain
-	mv -f domain.xml.tmp domain.xml
+	definition
+	domain_provisioner="<vmp:provisioner xmlns:vmp=\"urn:vmp:v1alpha1\" definition=\"$definition\" seed=\"$seed\"/>"
+	if [ -z "$install_pid" ] && domain_xml_fits; then
+		mark_again
+	else
+		make_domain_xml
+	fi
 	queue define --file=domain.xml
 	[ -z "$domain_autostart" ] || queue autostart "--domain=$domain_uuid"
 	queue_done "created domain $domain_name"
 }
 
-write_domain() {
-	find_bound
-	domain_code=0
-	domain_xml=$(bounded "$V1ALPHA1_COMMAND_TIMEOUT_SECS" virt-install --connect "$connection" "$@" --print-xml 1 --dry-run \
-		</dev/null 2>domain.xml.tmp) || domain_code=$?
-	! timed_out "$domain_code" || die "virt-install took longer than $V1ALPHA1_COMMAND_TIMEOUT_SECS seconds and was ended"
-	[ "$domain_code" -eq 0 ] || die "virt-install refused the definition: $(cat domain.xml.tmp)"
-	unescape_twice
+# begin_domain_xml: virt-install starts beside what is still to be done, if that cannot change its answer: which volume
+# has which path and format. (A seed is raw before and after it is uploaded.) If it looks for a volume too early it
+# fails, and is run again in its time.
+begin_domain_xml() {
+	[ -z "$domain_state" ] && [ -z "$install_pid" ] || return 0
+	[ -z "$node_ssh_host" ] || [ "$node_ssh_shared" ] || return 0 # two connections might ask for a password at once
 	definition
+	! made_from "$definition" || return 0
+	unready='' number=0 facts=$volume_facts
+	each_volume note_unready
+	[ -z "$unready" ] || return 0
+	find_bound
+	virt_install_options run_virt_install &
+	install_pid=$!
+}
+
+note_unready() {
+	next_volume
+	[ "$6" = upload ] && [ "$7" != "$seed_path" ] || return 0
+	if [ "$path" ] && [ -s "$7" ]; then
+		size "$7"
+		[ "$physical" -lt "$size" ] || return 0
+	fi
+	unready=yes
+}
+
+run_virt_install() {
+	bounded "$V1ALPHA1_COMMAND_TIMEOUT_SECS" virt-install --connect "$connection" "$@" --print-xml 1 --dry-run \
+		</dev/null >domain.xml.tmp 2>domain-error.tmp
+}
+
+# made_from DEFINITION: true when domain.xml was made from it; $stamp then is its sum
+made_from() {
+	stamp_definition='' stamp=''
+	[ ! -s domain.xml ] || [ ! -s domain.xml.sum ] || read -r stamp_definition stamp <domain.xml.sum || :
+	[ "$stamp_definition" = "$1" ]
+}
+
+# domain_xml_fits: whether domain.xml is what virt-install would make of the definition, on this node and with these
+# volumes. What it finds out on the node otherwise (installation media, devices of the host, disks that this VM does not
+# declare) may have changed.
+domain_xml_fits() {
+	made_from "$definition" || return 1
+	variable=yes
+	virt_install_options note_variable
+	[ -z "$variable" ] || return 1
+	sum_domain_xml
+	[ "$stamp" = "$domain_sum" ]
+}
+
+note_variable() {
+	variable=''
+	for variable_option; do
+		case $variable_option in
+			--disk=none) ;;
+			--disk=*)
+				variable_disk=${variable_option#*=},
+				declared=''
+				each_volume match_disk
+				[ "$declared" ] || variable=yes
+				;;
+			--cdrom* | --location* | --install* | --unattended* | --reinstall* | --pxe* | --hostdev* | --host-device*) variable=yes ;;
+		esac
+	done
+}
+
+match_disk() {
+	case $variable_disk in
+		vol="$1/$2",* | *,vol="$1/$2",*) declared=yes ;;
+	esac
+}
+
+# sum_domain_xml: of domain.xml and what it depends on beyond the definition, in $domain_sum
+sum_domain_xml() {
+	sum_paths='' number=0 facts=$volume_facts
+	each_volume note_path
+	domain_sum=$({
+		print_word "$libvirt_uri" "$sum_paths"
+		cat domain.xml
+	} | cksum)
+	domain_sum=${domain_sum%% *}-${domain_sum#* }
+}
+
+note_path() {
+	next_volume
+	sum_paths=$sum_paths$path$nl
+}
+
+make_domain_xml() {
+	domain_code=1
+	if [ "$install_pid" ]; then
+		domain_code=0
+		wait "$install_pid" || domain_code=$?
+		install_pid=''
+	fi
+	if [ "$domain_code" -ne 0 ] && ! timed_out "$domain_code"; then
+		find_bound
+		domain_code=0
+		virt_install_options run_virt_install || domain_code=$?
+	fi
+	! timed_out "$domain_code" || die "virt-install took longer than $V1ALPHA1_COMMAND_TIMEOUT_SECS seconds and was ended"
+	[ "$domain_code" -eq 0 ] || die "virt-install refused the definition: $(cat domain-error.tmp)"
+	domain_xml=$(cat domain.xml.tmp)
+	unescape_twice
 	[ -z "$secrets_file" ] || {
 		read_secrets
 		each_secret put_secret
 	}
-	domain_provisioner="<vmp:provisioner xmlns:vmp=\"urn:vmp:v1alpha1\" definition=\"$definition\" seed=\"$seed\"/>"
 	case $domain_xml in
-		*'<metadata>'*)
-			printf '%s<metadata>\n    %s%s\n' "${domain_xml%%<metadata>*}" "$domain_provisioner" "${domain_xml#*<metadata>}"
-			;;
-		*'</name>'*)
-			printf '%s</name>\n  <metadata>%s</metadata>%s\n' "${domain_xml%%</name>*}" "$domain_provisioner" "${domain_xml#*</name>}"
-			;;
+		*'<metadata>'*) write_domain_xml "${domain_xml%%<metadata>*}<metadata>$nl    " "${domain_xml#*<metadata>}" ;;
+		*'</name>'*) write_domain_xml "${domain_xml%%</name>*}</name>$nl  <metadata>" "</metadata>${domain_xml#*</name>}" ;;
 		*) die "virt-install gave no domain: $domain_xml" ;;
-	esac >domain.xml.tmp || die_of_disk
+	esac
+}
+
+# mark_again: domain.xml as it is, but for a seed that has changed
+mark_again() {
+	domain_xml=$(cat domain.xml)
+	case $domain_xml in
+		*"$domain_provisioner"*) return 0 ;;
+	esac
+	marked=${domain_xml#*<vmp:provisioner }
+	write_domain_xml "${domain_xml%%<vmp:provisioner *}" "${marked#*/>}"
+}
+
+# write_domain_xml BEFORE AFTER: domain.xml, with the mark between them
+write_domain_xml() {
+	rm -f domain.xml.sum
+	printf '%s%s%s\n' "$1" "$domain_provisioner" "$2" >domain.xml.tmp || die_of_disk
+	mv -f domain.xml.tmp domain.xml
+	rm -f domain-error.tmp
+	sum_domain_xml
+	printf '%s\n' "$definition $domain_sum" >domain.xml.sum || die_of_disk
 }
 
 # Up to 5.0, virt-install escapes attributes twice (https://github.com/virt-manager/virt-manager/issues/838): they are
@@ -302,43 +418,54 @@ delete_domain() {
 		forget_domain
 		return
 	}
-	undefine_failure=''
-	mark 'users own'
-	queue dumpxml "--domain=$domain_uuid"
-	undefine_note=''
-	if [ "$domain_state" = 'shut off' ]; then
-		mark 'users start' # it fails, unless somebody starts it at this moment
-	else
-		mark undefine
-		undefine_note=' (the plug was pulled)'
-	fi
-	queue destroy "--domain=$domain_uuid"
-	mark undefine
-	undefine_flags=$(bounded "$V1ALPHA1_COMMAND_TIMEOUT_SECS" virsh help undefine) || die 'virsh does not work' "$undefine_flags"
-	set -- "--domain=$domain_uuid"
-	for flag in --managed-save --snapshots-metadata --checkpoints-metadata --nvram --tpm; do
-		case $undefine_flags in
-			*"[$flag]"*) set -- "$@" "$flag" ;;
-		esac
-	done
-	queue undefine "$@"
-	if [ "$users_wanted" ]; then queue_storage; else look; fi
-	run_batch || {
+	undefine_note=' (the plug was pulled)'
+	[ "$domain_state" != 'shut off' ] || undefine_note=''
+	set -- --managed-save --snapshots-metadata --checkpoints-metadata --nvram --tpm
+	undefine_domain "$@" || case $failure in
+		*"support option"*) # an older virsh; it has done nothing of the queue
+			undefine_known=$(bounded "$V1ALPHA1_COMMAND_TIMEOUT_SECS" virsh help undefine) || die 'virsh does not work' "$undefine_known"
+			for flag; do
+				shift
+				case $undefine_known in
+					*"[$flag]"*) set -- "$@" "$flag" ;;
+				esac
+			done
+			undefine_domain "$@"
+			;;
+		*) false ;;
+	esac || {
 		disturbed || die 'libvirt did not answer as it should' "$failure" ${undefine_failure:+"$undefine_failure"}
 		storage_asked=''
 		observe
 	}
 	[ -z "$domain_state" ] || die "could not delete domain $domain_name" "$undefine_failure"
-	if [ "$undefine_failure" ] && [ -e domain.xml ]; then
+	if [ "$undefine_failure" ] && [ -e domain.xml ] && grep -q "^ *<uuid>$domain_uuid</uuid>$" domain.xml; then
 		# It went by itself, as transient ones do when they stop, and its NVRAM stayed: that goes with a defined one.
 		queue define --file=domain.xml
-		queue undefine "$@"
+		queue undefine "--domain=$domain_uuid" "$@"
 		run_batch || :
 	fi
 	say "deleted domain $domain_name$undefine_note"
 	forget_domain
 }
 
+# undefine_domain FLAG…: with the plug pulled
+undefine_domain() {
+	undefine_failure=''
+	mark 'users own'
+	queue dumpxml "--domain=$domain_uuid"
+	if [ "$domain_state" = 'shut off' ]; then
+		mark 'users start' # it fails, unless somebody starts it at this moment
+	else
+		mark undefine
+	fi
+	queue destroy "--domain=$domain_uuid"
+	mark undefine
+	queue undefine "--domain=$domain_uuid" "$@"
+	if [ "$users_wanted" ]; then queue_storage; else look; fi
+	run_batch
+}
+
 forget_domain() {
-	rm -f domain.xml domain.xml.tmp known_hosts known_hosts.old
+	rm -f known_hosts known_hosts.old
 }

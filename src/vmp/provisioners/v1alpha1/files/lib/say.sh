@@ -6,6 +6,7 @@ say() {
 }
 
 die() {
+	[ -z "$install_pid" ] || kill "$install_pid" 2>/dev/null || :
 	say "error: $1"
 	shift
 	for hint; do
@@ -30,6 +31,12 @@ has_line() {
 size() {
 	size=$(wc -c <"$1") || die "cannot read $1"
 	size=$((size))
+}
+
+# has_holes FILE: after size FILE; true when much less of it is on the disk (a compressing file system looks the same)
+has_holes() {
+	holes=$(du -k "$1") || return 1
+	[ "$((${holes%%[!0-9]*} * 1024 + 1048576))" -lt "$size" ]
 }
 
 check_knobs() {

@@ -8,11 +8,17 @@ need_for_seed() {
 # seed_checksum: of the documents, in $seed
 seed_checksum() {
 	seed=''
+	set --
 	for document in meta-data user-data vendor-data network-config; do
-		[ -e "$seed_path.d/$document" ] || continue
-		seed_sum=$(cksum <"$seed_path.d/$document") || die "cannot read $seed_path.d/$document"
-		seed="$seed${seed:+.}${document%%-*}-${seed_sum%% *}-${seed_sum#* }"
+		[ ! -e "$seed_path.d/$document" ] || set -- "$@" "$document"
 	done
+	[ $# -gt 0 ] || return 0
+	seed_sums=$(cd -- "$seed_path.d" && cksum "$@") || die "cannot read the documents in $seed_path.d"
+	while read -r seed_sum seed_size document; do
+		seed="$seed${seed:+.}${document%%-*}-$seed_sum-$seed_size"
+	done <<-EOF_SUMS
+		$seed_sums
+	EOF_SUMS
 }
 
 build_seed() {

@@ -24,7 +24,7 @@ run_target() {
 		build) need_for_build && build ;;
 		create) prepare && create ;;
 		create/pool) prepare && create_pools ;;
-		create/volume) prepare && make_volumes ;;
+		create/volume) prepare && make_volumes '' ;;
 		create/domain)
 			prepare
 			[ "$domain_state" ] || need 'make the domain' virt-install
@@ -47,7 +47,7 @@ run_target() {
 		delete/pool) delete '' pool ;;
 		delete/pool-all) delete yes pool ;;
 		clean) clean ;;
-		clean-all) clean && clean_image ;;
+		clean-all) clean && clean_all ;;
 		console) console ;;
 		ip)
 			find_address || die 'no address was found' "$address_reasons"
@@ -72,9 +72,9 @@ run_target() {
 
 # clear_leftovers: what a run that was killed has left here; one process, and only where there is something
 clear_leftovers() {
-	for leftover in create-*.tmp volume.tmp volume-end.tmp domain.xml.tmp; do
+	for leftover in create-*.tmp volume.tmp volume-end.tmp domain.xml.tmp domain-error.tmp; do
 		[ ! -f "$leftover" ] || {
-			rm -f create-*.tmp volume.tmp volume-end.tmp domain.xml.tmp
+			rm -f create-*.tmp volume.tmp volume-end.tmp domain.xml.tmp domain-error.tmp
 			return
 		}
 	done
@@ -98,20 +98,22 @@ build() {
 	build_seed
 }
 
-# make_volumes: pools too. The files are needed to make the volumes, and to see whether they are whole.
+# make_volumes THEN: pools too; THEN is what is made of them (domain, or ''). The files are needed to make the volumes, and to see whether they are whole.
 make_volumes() {
 	[ "$domain_state" ] || need_for_build
 	create_pools_that_stopped
 	if [ -z "$domain_state" ] || volumes_missing; then
 		need_for_build
-		build
+		build_image
+		[ -z "$1" ] || begin_domain_xml
+		build_seed
 	fi
 	create_volumes
 }
 
 create() {
 	[ "$domain_state" ] || need 'make the domain' virt-install
-	make_volumes
+	make_volumes domain
 	create_domain
 	tell_stale
 }
@@ -120,7 +122,7 @@ up() {
 	prepare
 	up_before=$domain_state
 	[ "$domain_state" ] || need 'make the domain' virt-install
-	make_volumes
+	make_volumes domain
 	create_and_start_domain
 	[ "$up_before" ] || return 0
 	tell_stale
@@ -136,7 +138,9 @@ create_pools_that_stopped() {
 down() {
 	observe
 	check_owner
-	stop_domain
+	if [ "$V1ALPHA1_STOP_TIMEOUT_SECS" -gt 0 ]; then # else deleting it pulls the plug
+		stop_domain
+	fi
 	delete_what '' domain volume pool
 	clean
 }
@@ -169,7 +173,8 @@ clean() {
 	rm -f "$local_file" "$local_file.tmp" "$local_file.sum"
 }
 
-clean_image() {
+clean_all() {
+	rm -f domain.xml domain.xml.sum
 	[ "$image_path" ] || return 0
 	local_file "$image_path"
 	rm -f "$local_file" "$local_file".*.part "$local_file.tmp" "$local_file.lock" "$local_file.lock.link"
@@ -216,7 +221,7 @@ help() {
 		make start/pool, start/domain, stop/pool, stop/domain, stop-all
 		make delete              domain, volumes, pools (also delete/domain, delete/volume, delete/pool); it pulls the plug
 		make delete-all          retained volumes and pools too (also delete/volume-all, delete/pool-all)
-		make clean, clean-all    remove the seed ISO; the downloaded image too
+		make clean, clean-all    remove the seed ISO; the downloaded image and domain.xml too
 
 		Knobs (make ssh V1ALPHA1_SSH_USER=root):
 		  V1ALPHA1_SSH_USER, V1ALPHA1_SSH_HOST, V1ALPHA1_SSH_OPTS, V1ALPHA1_SSH_EXTRA_OPTS

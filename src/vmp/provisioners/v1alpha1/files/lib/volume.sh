@@ -115,7 +115,11 @@ plan_upload() {
 			[ -s "$7" ] || give_volumes_up "cannot upload $7 to volume $1/$2: there is no such file, or it is empty"
 			size "$7"
 			say "uploading $7 ($(((size + 1048575) / 1048576)) MiB) to volume $1/$2"
-			queue vol-upload "--pool=$1" "--vol=$2" "--file=$7"
+			if has_holes "$7"; then # they stay holes
+				queue vol-upload "--pool=$1" "--vol=$2" "--file=$7" --sparse
+			else
+				queue vol-upload "--pool=$1" "--vol=$2" "--file=$7"
+			fi
 			batch_bytes=$((batch_bytes + size))
 			mark "filled $number $1/$2"
 			uploading=$uploading$1/$2$nl
@@ -326,7 +330,7 @@ mend_volumes() {
 			fi
 			;;
 		*'exists already'* | *'already exists'* | *'in use already'* | *'File exists'* | *'asynchronous jobs'* | *'still in use'* | \
-			*'still being allocated'* | *'no storage vol'* | *'Could not retrieve pool information'*)
+			*'still being allocated'* | *'no storage vol'* | *'already active'* | *'Could not retrieve pool information'*)
 			if [ "$volume_tries" -le 10 ]; then
 				sleep 1
 				number=0 facts=$volume_facts

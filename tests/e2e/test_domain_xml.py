@@ -1,0 +1,276 @@
+"""domain.xml is made once per definition: virt-install runs only when its answer could be another one."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from blank import blank, blank_image
+from recorders import Call, Recorder
+from world import ENVIRONMENT, Vm, domain_state, generate, virsh
+
+SEEDED = """
+  - name: web
+    template: blank
+    libvirt:
+      domain:
+        virtInstall:
+          network:
+            - name: default
+              options: {{network: default}}
+          disk:
+            - name: seed
+              options: {{vol: "web/seed.iso", bus: virtio, readonly: "on"}}
+      volumes:
+        - name: seed.iso
+          poolName: web
+          format: raw
+          uploadFile: {{path: seed.iso}}
+    cloudInit:
+      noCloud:
+        seed: {{path: seed.iso}}
+        data: {{user-data: {{hostname: {hostname}}}}}
+"""
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    return blank_image(tmp_path, "deaf")
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Recorder:
+    return Recorder(tmp_path / "recorder")
+
+
+def seeded(image: Path, hostname: str = "web") -> str:
+    return blank(image, SEEDED.format(hostname=hostname))
+
+
+def made(calls: list[Call]) -> int:
+    """Return how often virt-install ran."""
+    return sum(call.command == "virt-install" for call in calls)
+
+
+def connections(calls: list[Call]) -> int:
+    """Return how many connections to libvirt were opened."""
+    return sum(call.command in ("virsh", "virt-install") for call in calls)
+
+
+def up(vm: Vm, recorder: Recorder) -> list[Call]:
+    """Make it from nothing, and return the calls that took."""
+    vm.make("down", environment=recorder.environment)
+    recorder.take()
+    vm.make("up", environment=recorder.environment)
+    return recorder.take()
+
+
+def test_a_life_takes_few_connections(
+    unchanged_libvirt: None, image: Path, recorder: Recorder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vm = generate(seeded(image), tmp_path / "base")["web"]
+    counts = {}
+    for name, target in (
+        ("first up", "up"),
+        ("no-op up", "up"),
+        ("down", "down"),
+        ("up again", "up"),
+        ("down ", "down"),
+    ):
+        vm.make(target, environment=recorder.environment)
+        calls = recorder.take()
+        counts[name] = connections(calls)
+        assert made(calls) == (1 if name == "first up" else 0), name
+    print(f"connections: {counts}")
+    assert counts["first up"] <= 6
+    assert counts["no-op up"] == 1
+    assert counts["down"] <= 4
+    assert counts["up again"] <= 5
+    vm.make("delete-all")
+
+
+def test_down_and_up_give_the_same_machine_without_virt_install(
+    unchanged_libvirt: None, image: Path, recorder: Recorder, tmp_path: Path
+) -> None:
+    vm = generate(seeded(image), tmp_path / "base")["web"]
+    vm.make("up")
+    before = virsh("dumpxml", "--inactive", "web")
+    assert made(up(vm, recorder)) == 0
+    assert virsh("dumpxml", "--inactive", "web") == before
+    assert vm.make("up").stderr == "web: is running\n"
+    vm.make("down", "clean")
+    assert (vm.directory / "domain.xml").exists()
+    vm.make("clean-all")
+    assert not list(vm.directory.glob("domain*"))
+    vm.make("delete-all")
+
+
+def test_virt_install_runs_beside_the_rest_and_gives_the_same(
+    unchanged_libvirt: None, image: Path, recorder: Recorder, tmp_path: Path
+) -> None:
+    vm = generate(seeded(image), tmp_path / "base")["web"]
+    vm.make("create")
+    alone = (vm.directory / "domain.xml").read_text()
+    vm.make("delete")  # the image stays in its pool
+    (vm.directory / "domain.xml.sum").unlink()
+    calls = up(vm, recorder)
+    order = [call.command for call in calls]
+    assert order.index("virt-install") < order.index("xorriso")
+    assert (vm.directory / "domain.xml").read_text() == alone
+    vm.make("delete-all")
+
+
+def test_a_virt_install_that_looked_too_early_is_run_again(
+    unchanged_libvirt: None, image: Path, recorder: Recorder, tmp_path: Path
+) -> None:
+    vm = generate(seeded(image), tmp_path / "base")["web"]
+    vm.make("up", "delete", "clean")
+    (vm.directory / "domain.xml").unlink()
+    wrapper = tmp_path / "recorder/bin/xorriso"
+    wrapper.write_text(wrapper.read_text().replace("PATH=", "sleep 3; PATH=", 1))  # the volumes come after it
+    vm.make("up", environment=recorder.environment)
+    assert made(recorder.take()) == 2
+    assert domain_state() == "running"
+    vm.make("delete-all")
+
+
+def test_another_definition_is_asked_for_anew(
+    unchanged_libvirt: None, image: Path, recorder: Recorder, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    vm = generate(seeded(image), base)["web"]
+    vm.make("up")
+    generate(seeded(image).replace("memory: 64", "memory: 80"), base)
+    assert made(up(vm, recorder)) == 1
+    assert "<memory unit='KiB'>81920<" in virsh("dumpxml", "web")
+    generate(seeded(image).replace("qemu:///system", "qemu+unix:///system"), base)
+    assert made(up(vm, recorder)) == 1, "another node"
+    vm.make("delete-all")
+
+
+def test_another_seed_changes_the_mark_alone(
+    unchanged_libvirt: None, image: Path, recorder: Recorder, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    vm = generate(seeded(image), base)["web"]
+    vm.make("up")
+    generate(seeded(image, hostname="other"), base)
+    assert "the cloud-init seed has changed" in vm.make("up").stderr
+    assert made(up(vm, recorder)) == 0
+    assert vm.make("up").stderr == "web: is running\n"
+    assert made(up(vm, recorder)) == 0
+    vm.make("delete-all")
+
+
+@pytest.mark.parametrize("harm", ["cut", "edited", "empty", "without its sum", "an empty sum"])
+def test_a_domain_xml_that_is_not_as_it_was_made_is_made_anew(
+    unchanged_libvirt: None, image: Path, recorder: Recorder, tmp_path: Path, harm: str
+) -> None:
+    vm = generate(seeded(image), tmp_path / "base")["web"]
+    vm.make("up", "down")
+    path, stamp = vm.directory / "domain.xml", vm.directory / "domain.xml.sum"
+    text = path.read_text()
+    match harm:
+        case "cut":
+            path.write_text(text[: len(text) // 2])
+        case "edited":
+            path.write_text(text.replace("<vcpu>1<", "<vcpu>2<"))
+        case "empty":
+            path.write_text("")
+        case "without its sum":
+            stamp.unlink()
+        case "an empty sum":
+            stamp.write_text("")
+    assert made(up(vm, recorder)) == 1
+    assert path.read_text() == text
+    assert virsh("vcpucount", "--config", "--maximum", "web").strip() == "1"
+    vm.make("delete-all")
+
+
+def test_a_volume_at_another_path_is_found_again(
+    unchanged_libvirt: None, image: Path, recorder: Recorder, tmp_path: Path
+) -> None:
+    elsewhere = Path("/var/lib/libvirt/elsewhere")
+    elsewhere.mkdir()
+    vms = SEEDED.format(hostname="web").replace('vol: "web/seed.iso"', 'vol: "default/deaf.qcow2"')
+    vm = generate(blank(image, vms), tmp_path / "base")["web"]
+    vm.make("up", "down", "delete-all")
+    try:
+        virsh("pool-destroy", "default")
+        virsh("pool-undefine", "default")
+        virsh("pool-define-as", "default", "dir", "--target", str(elsewhere))
+        virsh("pool-start", "default")
+        assert made(up(vm, recorder)) == 1
+        assert str(elsewhere / "deaf.qcow2") in virsh("domblklist", "web")
+        vm.make("delete-all")
+    finally:
+        virsh("pool-destroy", "default")
+        virsh("pool-undefine", "default")
+        virsh("pool-define-as", "default", "dir", "--target", "/var/lib/libvirt/images")
+        virsh("pool-start", "default")
+        shutil.rmtree(elsewhere)
+
+
+@pytest.mark.parametrize("disk", ["path=/var/lib/libvirt/images/extra.raw", "vol=default/extra.raw"])
+def test_what_libvirt_alone_knows_is_asked_for_each_time(
+    default_pool: None, image: Path, recorder: Recorder, tmp_path: Path, disk: str
+) -> None:
+    key, _, value = disk.partition("=")
+    options = f'disk: [{{name: extra, options: {{{key}: "{value}"}}}}]'
+    vms = f"  - {{name: web, template: blank, libvirt: {{domain: {{virtInstall: {{{options}}}}}}}}}\n"
+    virsh("vol-create-as", "default", "extra.raw", "1M", "--format", "raw")
+    vm = generate(blank(image, vms), tmp_path / "base")["web"]
+    vm.make("up")
+    virsh("vol-delete", "extra.raw", "default")
+    virsh("vol-create-as", "default", "extra.raw", "1M", "--format", "qcow2")
+    assert made(up(vm, recorder)) == 1
+    assert len(re.findall("type='qcow2'", virsh("dumpxml", "--inactive", "web"))) == 2
+    vm.make("delete-all")
+    virsh("vol-delete", "extra.raw", "default")
+
+
+def test_an_older_virsh_without_an_option_of_undefine_is_fine(
+    unchanged_libvirt: None, image: Path, tmp_path: Path
+) -> None:
+    vm = generate(seeded(image), tmp_path / "base")["web"]
+    vm.make("up")
+    wrappers = tmp_path / "older"
+    wrappers.mkdir()
+    older = wrappers / "virsh"
+    older.write_text(
+        f"""#!/bin/sh
+PATH={ENVIRONMENT["PATH"]}
+for batch; do :; done
+case $*,$batch in
+	help*) virsh "$@" | sed '/--tpm/d; s/ *\\[--tpm]//g' ;;
+	*--tpm*) virsh -q -c "$3" "${{batch%%"'undefine'"*}}'undefine' '--no-such-option' ; ${{batch#*"'--tpm' ; "}}" ;;
+	*) virsh "$@" ;;
+esac
+"""
+    )
+    older.chmod(0o755)
+    vm.make("down", environment={"PATH": f"{wrappers}:{ENVIRONMENT['PATH']}"})
+    assert domain_state() == "gone"
+    vm.make("delete-all")
+
+
+def test_a_sparse_file_stays_sparse_in_its_volume(unchanged_libvirt: None, tmp_path: Path) -> None:
+    image = tmp_path / "sparse.raw"
+    with image.open("wb") as stream:
+        stream.truncate(256 << 20)
+        stream.seek(100 << 20)
+        stream.write(b"data" * 1000)
+    registry = blank(image).replace("volumeName: sparse.raw", "volumeName: sparse.raw\n        format: raw")
+    base = tmp_path / "base"
+    vm = generate(registry.replace("backingVolume: {", "backingVolume: {format: raw, "), base)["web"]
+    images = base / "images of all"
+    images.mkdir()
+    subprocess.run(["cp", "--sparse=always", image, images / image.name], check=True)
+    vm.make("up")
+    volume = Path("/var/lib/libvirt/images/sparse.raw")
+    assert volume.read_bytes() == image.read_bytes()
+    assert volume.stat().st_blocks * 512 < 2 << 20
+    vm.make("delete-all")
