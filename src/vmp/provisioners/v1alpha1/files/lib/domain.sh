@@ -26,12 +26,12 @@ check_owner() {
 	done
 }
 
-# definition: a checksum of what the domain is made from, in $definition; of its seed in $seed
+# definition: a checksum of what the domain is made from, in $definition; of its seed in $seed. Once in a run.
 definition() {
+	[ -z "$definition" ] || return 0
 	definition=$(print_definition | cksum)
 	definition=${definition%% *}-${definition#* }
-	seed=''
-	[ -z "$seed_path" ] || seed_checksum
+	seed_checksum
 }
 
 print_definition() {

@@ -5,9 +5,9 @@ need_for_seed() {
 	[ -z "$seed_path" ] || need 'make the cloud-init seed' xorriso genisoimage mkisofs cloud-localds
 }
 
-# seed_checksum: of the documents, in $seed
+# seed_checksum: of the documents, in $seed. Once in a run.
 seed_checksum() {
-	seed=''
+	[ "$seed_path" ] && [ -z "$seed" ] || return 0
 	set --
 	for document in meta-data user-data vendor-data network-config; do
 		[ ! -e "$seed_path.d/$document" ] || set -- "$@" "$document"
