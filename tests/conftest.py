@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ sys.path[:0] = [str(HERE / "e2e"), str(HERE / "lab")]
 from world import build_guest, inventory, remove_all, virsh  # noqa: E402
 
 LAB = os.environ.get("VMP_IN_LAB") == "yes"
+
+# What is started in the background ignores Ctrl+C, and so would what it starts: tests press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
