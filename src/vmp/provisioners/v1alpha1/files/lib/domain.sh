@@ -112,9 +112,8 @@ define_domain() {
 	queue_done "created domain $domain_name"
 }
 
-# begin_domain_xml: virt-install starts beside what is still to be done, if that cannot change its answer: which volume
-# has which path and format. (A seed is raw before and after it is uploaded.) If it looks for a volume too early it
-# fails, and is run again in its time.
+# begin_domain_xml: virt-install starts beside what is still to be done, once that cannot change its answer: which volume
+# has which path and format. (A seed is raw before and after it is uploaded.)
 begin_domain_xml() {
 	[ -z "$domain_state" ] && [ -z "$install_pid" ] || return 0
 	[ -z "$node_ssh_host" ] || [ "$node_ssh_shared" ] || return 0 # two connections might ask for a password at once
@@ -130,12 +129,11 @@ begin_domain_xml() {
 
 note_unready() {
 	next_volume
+	[ "$path" ] || unready=yes
 	[ "$6" = upload ] && [ "$7" != "$seed_path" ] || return 0
-	if [ "$path" ] && [ -s "$7" ]; then
-		size "$7"
-		[ "$physical" -lt "$size" ] || return 0
-	fi
-	unready=yes
+	case $partial in
+		*" $number "*) unready=yes ;;
+	esac
 }
 
 run_virt_install() {
@@ -201,15 +199,12 @@ note_path() {
 }
 
 make_domain_xml() {
-	domain_code=1
+	domain_code=0
 	if [ "$install_pid" ]; then
-		domain_code=0
 		wait "$install_pid" || domain_code=$?
 		install_pid=''
-	fi
-	if [ "$domain_code" -ne 0 ] && ! timed_out "$domain_code"; then
+	else
 		find_bound
-		domain_code=0
 		virt_install_options run_virt_install || domain_code=$?
 	fi
 	! timed_out "$domain_code" || die "virt-install took longer than $V1ALPHA1_COMMAND_TIMEOUT_SECS seconds and was ended"

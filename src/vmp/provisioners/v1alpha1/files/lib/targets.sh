@@ -104,11 +104,9 @@ make_volumes() {
 	create_pools_that_stopped
 	if [ -z "$domain_state" ] || volumes_missing; then
 		need_for_build
-		build_image
-		[ -z "$1" ] || begin_domain_xml
-		build_seed
+		build
 	fi
-	create_volumes
+	create_volumes "$1"
 }
 
 create() {

@@ -36,9 +36,11 @@ note_missing() {
 	[ "$path" ] || missing=yes
 }
 
+# create_volumes THEN: what is made of them (domain, or '') may begin once they are there
 create_volumes() {
 	while :; do
 		settle_volumes
+		[ -z "$1" ] || begin_domain_xml
 		number=0 facts=$volume_facts
 		each_volume check_fixed
 		each_pool queue_pool
