@@ -4,6 +4,8 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 PYTEST_ARGS ?=
+BENCH ?=
+BENCH_ARGS ?=
 ROUNDS ?= 20
 bin := .venv/bin
 shell_files = .ci/run tests/faults/shim.sh tools/build-dist tools/demo tests/lab/install tests/lab/lab \
@@ -81,8 +83,20 @@ golden: .venv/.ready ## write the expected output of tests/cases anew; read the 
 	git diff --stat -- tests/cases
 
 .PHONY: bench
-bench: .venv/.ready ## measure, and print figures and ratios
-	$(bin)/python benchmarks/compile.py
+bench: setup ## measure compile, life cycle and uploads beside kcli and the floor (BENCH='compile lifecycle uploads')
+	@$(bin)/python benchmarks/bench.py $(BENCH) $(BENCH_ARGS)
+
+.PHONY: bench-compile
+bench-compile: .venv/.ready ## measure the compiler alone
+	@$(bin)/python benchmarks/bench.py compile $(BENCH_ARGS)
+
+.PHONY: bench-lifecycle
+bench-lifecycle: setup ## measure the targets of VMs alone
+	@$(bin)/python benchmarks/bench.py lifecycle $(BENCH_ARGS)
+
+.PHONY: bench-record
+bench-record: ## measure (BENCH=...), and write the tables into docs/explanation/performance.md
+	@$(MAKE) --no-print-directory bench BENCH_ARGS='--write docs/explanation/performance.md'
 
 .PHONY: dist
 dist: .venv/.ready ## build the wheel and the self-contained file dist/vmp

@@ -1,35 +1,31 @@
-"""How long ``vmp gen`` takes, whole process, beside the floor of the same work measured in the same run.
+"""How long ``vmp gen`` takes, whole process, beside the floor of the same work measured in the same rounds.
 
-The floor parses the same YAML with libyaml and writes the same bytes to as many files. Medians of several
-runs, taken in turn, so that a machine whose speed drifts does not favour either.
+The floor parses the same YAML with libyaml and writes the same bytes to as many files.
 """
 
 from __future__ import annotations
 
 import os
-import platform
+import re
 import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
-from registries import registry
+from figures import FIGURES, RATIOS, Row, Table, Usage, figure, measure, ratio
+from registries import registry, split_registry
 
-VMP = (
-    [sys.executable, "-m", "vmp"]
-    if not (Path(sys.executable).parent / "vmp").exists()
-    else [str(Path(sys.executable).parent / "vmp")]
-)
+VMP = [sys.executable, "-m", "vmp"]
 
 FLOOR = """
 import pickle, sys, yaml, os
-yaml.load(open(sys.argv[1]).read(), yaml.CSafeLoader)
+for name in open(sys.argv[2]).read().splitlines():
+    with open(name) as stream:
+        yaml.load(stream.read(), yaml.CSafeLoader)
 made = set()
-for path, content in pickle.load(open(sys.argv[2], "rb")):
+for path, content in pickle.load(open(sys.argv[1], "rb")):
     directory = os.path.dirname(path)
     if directory not in made:
         os.makedirs(directory, exist_ok=True)
@@ -48,25 +44,24 @@ dump.write_bytes(pickle.dumps(files))
 print(f"{len(files)} files, {sum(len(content) for _, content in files) / 1e6:.1f} MB")
 """
 
-
-def measure(command: list[str]) -> tuple[float, float]:
-    """Return seconds and peak memory in MB of one process."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    if status:
-        sys.exit(f"{command} failed with {status}")
-    return seconds, usage.ru_maxrss / 1024
+RUNS = {1: 11, 100: 7, 1000: 5, 10000: 3}
+"""How often each number of VMs is measured."""
 
 
-def row(title: str, values: list[float], unit: str = "ms", scale: float = 1000) -> str:
-    """Return a line of the table: minimum, median, maximum."""
-    low, middle, high = min(values), statistics.median(values), max(values)
-    return f"{title:<44} {low * scale:>9.1f} {middle * scale:>9.1f} {high * scale:>9.1f} {unit}"
+def measure_compile(directory: Path, quick: bool) -> list[Table]:
+    """Return the tables: start-up, and gen for each number of VMs, from one file and from one file per VM."""
+    tables = [_start_up(3 if quick else 15)]
+    ratios: list[Row] = []
+    for count, runs in RUNS.items():
+        if quick and count > 1000:
+            continue
+        table, found = _measure_gen(directory, count, 1 if quick else runs)
+        tables.append(table)
+        ratios += found
+    return [*tables, Table(title="Compile: ratios of medians", header=RATIOS, rows=tuple(ratios))]
 
 
-def start_up(runs: int) -> None:
+def _start_up(runs: int) -> Table:
     """Measure what every command pays."""
     commands = {
         "python -c pass": [sys.executable, "-c", "pass"],
@@ -75,63 +70,80 @@ def start_up(runs: int) -> None:
     times: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(runs):
         for name, command in commands.items():
-            times[name].append(measure(command)[0])
-    for name, values in times.items():
-        print(row(name, values))
+            times[name].append(measure(command).seconds)
+    rows = [figure(name, values) for name, values in times.items()]
+    return Table(title="Compile: start-up", header=FIGURES, rows=tuple(rows))
 
 
-def generate(count: int, runs: int, directory: Path) -> None:
-    """Measure gen of ``count`` VMs, fresh and unchanged, and its floor."""
-    source = directory / f"{count}.yaml"
-    source.write_text(registry(count))
-    out = directory / "out"
-    gen = [*VMP, "gen", "--registry", str(source), "--base-dir", str(out)]
-    subprocess.run(gen, check=True, stderr=subprocess.DEVNULL)
-    floor_out = directory / "floor"
-    dump = directory / "files.pickle"
-    written = subprocess.run(
-        [sys.executable, "-c", DUMP, str(out), str(floor_out), str(dump)], check=True, capture_output=True, text=True
-    )
-    floor = [sys.executable, "-c", FLOOR, str(source), str(dump)]
-    results: dict[str, list[tuple[float, float]]] = {"gen": [], "unchanged": [], "floor": []}
-    for _ in range(runs):
+def _measure_gen(directory: Path, count: int, runs: int) -> tuple[Table, list[Row]]:
+    one = directory / f"{count}.yaml"
+    one.write_text(registry(count))
+    split = directory / f"{count}"
+    for name, text in split_registry(count).items():
+        (split / name).parent.mkdir(parents=True, exist_ok=True)
+        (split / name).write_text(text)
+    found: dict[str, list[Usage]] = {}
+    written = ""
+    for title, source, changed in (("one file", one, one), ("split", split, split / f"vms/{count // 2:05}.yaml")):
+        out, floor_out, dump = directory / "out", directory / "floor", directory / "files.pickle"
+        gen = [*VMP, "gen", "--registry", str(source), "--base-dir", str(out)]
+        measure(gen)  # compiles vmp to bytecode, and fills the page cache
+        dumped = subprocess.run(
+            [sys.executable, "-c", DUMP, str(out), str(floor_out), str(dump)],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        written = dumped.stdout.strip()
+        sources = [str(path) for path in ([source] if source.is_file() else sorted(source.rglob("*.yaml")))]
+        floor_list = directory / "sources"
+        floor_list.write_text("\n".join(sources))
+        floor = [sys.executable, "-c", FLOOR, str(dump), str(floor_list)]
+        for number in range(runs):
+            _remove(out)
+            found.setdefault(f"{title}, nothing there", []).append(_settled(gen))
+            found.setdefault(f"{title}, nothing changed", []).append(_settled(gen))
+            _change_one(changed, count // 2, 4096 + number)
+            found.setdefault(f"{title}, one VM changed", []).append(_settled(gen))
+            _remove(floor_out)
+            found.setdefault(f"{title}, floor", []).append(_settled(floor))
         _remove(out)
-        results["gen"].append(_settled(lambda: measure(gen)))
-        results["unchanged"].append(_settled(lambda: measure(gen)))
         _remove(floor_out)
-        results["floor"].append(_settled(lambda: measure(floor)))
-    _remove(out)
-    _remove(floor_out)
-    medians = {name: statistics.median(seconds for seconds, _ in values) for name, values in results.items()}
-    print(f"\n{count} VMs: {written.stdout.strip()}")
-    print(row("vmp gen, nothing there", [seconds for seconds, _ in results["gen"]]))
-    print(row("vmp gen again, nothing changed", [seconds for seconds, _ in results["unchanged"]]))
-    print(row("floor: parse the same YAML, write the same files", [seconds for seconds, _ in results["floor"]]))
-    print(row("peak memory of vmp gen", [peak for _, peak in results["gen"]], "MB", 1))
-    print(f"{'gen / floor':<44} {medians['gen'] / medians['floor']:>19.2f}")
-    print(f"{'unchanged / gen':<44} {medians['unchanged'] / medians['gen']:>19.2f}")
+    seconds = {name: [usage.seconds for usage in usages] for name, usages in found.items()}
+    peak = statistics.median(usage.peak_mb for usage in found["one file, nothing there"])
+    table = Table(
+        title=f"Compile: {count:,} VM{'s' if count > 1 else ''}",
+        header=FIGURES,
+        rows=tuple(figure(name, values) for name, values in seconds.items()),
+        notes=(f"{written}; peak memory of `vmp gen` from one file {peak:.0f} MB.",),
+    )
+    ratios = [
+        ratio(
+            f"{count:,}: {title}, {ours} / {title}, {other}", seconds[f"{title}, {ours}"], seconds[f"{title}, {other}"]
+        )
+        for title in ("one file", "split")
+        for ours, other in (
+            ("nothing there", "floor"),
+            ("nothing changed", "nothing there"),
+            ("one VM changed", "nothing there"),
+        )
+    ]
+    return table, ratios
 
 
-def _settled(run: Callable[[], tuple[float, float]]) -> tuple[float, float]:
+def _change_one(file: Path, number: int, memory: int) -> None:
+    """Give one VM other memory."""
+    text = file.read_text()
+    before = rf"(name: web-{number:05}\n(?:.*\n){{5}} +memory: )\d+"
+    changed, found = re.subn(before, rf"\g<1>{memory}", text, count=1)
+    assert found == 1, f"no VM {number} in {file}"
+    file.write_text(changed)
+
+
+def _settled(command: Sequence[str]) -> Usage:
     os.sync()  # what the run before has left to write is not this one's
-    return run()
+    return measure(command)
 
 
 def _remove(directory: Path) -> None:
     shutil.rmtree(directory, ignore_errors=True)
-
-
-def main() -> None:
-    """Print the table."""
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {platform.platform()}")
-    print(f"{'':<44} {'min':>9} {'median':>9} {'max':>9}")
-    start_up(15)
-    with tempfile.TemporaryDirectory() as name:  # TMPDIR=/dev/shm measures without a disk
-        directory = Path(name)
-        generate(1, 11, directory)
-        generate(1000, 5, directory)
-        generate(10000, 1, directory)
-
-
-if __name__ == "__main__":
-    main()

@@ -128,5 +128,14 @@ VM = """\
 
 def registry(count: int) -> str:
     """Return a registry of ``count`` VMs as one file."""
-    vms = [VM.format(number=number, memory=1024 + number % 7 * 512, vcpus=1 + number % 4) for number in range(count)]
-    return f"{HEAD.lstrip()}vms:\n{''.join(vms)}"
+    return f"{HEAD.lstrip()}vms:\n{''.join(map(_vm, range(count)))}"
+
+
+def _vm(number: int) -> str:
+    return VM.format(number=number, memory=1024 + number % 7 * 512, vcpus=1 + number % 4)
+
+
+def split_registry(count: int) -> dict[str, str]:
+    """Return the same registry as files by path: what VMs share in one, and each VM in one of its own."""
+    files = {f"vms/{number:05}.yaml": f"vms:\n{_vm(number)}" for number in range(count)}
+    return {"shared.yaml": HEAD.lstrip(), **files}
