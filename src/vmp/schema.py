@@ -7,7 +7,6 @@ their docstrings and the fields' texts are what users read there and in their ed
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from vmp.nodes import Mapping, Node, Plain, Scalar, Sequence, is_null
@@ -26,6 +25,7 @@ from vmp.shapes import (
     Text,
     option_scalar,
     optional,
+    record,
     required,
 )
 
@@ -225,7 +225,7 @@ FORMAT = Choice("qcow2", "raw", "qcow", "qed", "vmdk", "vdi", "vpc", "bochs", "i
 DELETION_POLICY = Choice("Delete", "Retain")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Connection:
     """How libvirt on the node is reached."""
 
@@ -236,14 +236,14 @@ class Connection:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class NodeLibvirt:
     """The libvirt of a node."""
 
     connection: Connection = required(Record(Connection), "How it is reached.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class NodeEntry:
     """A host that runs libvirt."""
 
@@ -252,7 +252,7 @@ class NodeEntry:
     libvirt: NodeLibvirt = required(Record(NodeLibvirt), "Its libvirt.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Archive:
     """How the downloaded file is unpacked."""
 
@@ -260,7 +260,7 @@ class Archive:
     path: str | None = optional(Text("a path", check_member), "The member to take from a 7z archive.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Checksum:
     """What the downloaded file must hash to; of the archive, where there is one."""
 
@@ -275,7 +275,7 @@ class Checksum:
 CHECKSUM = Record(Checksum, exclusive=("value", "url"), any_of=("value", "url"))
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Tag:
     """One family of versions of an image."""
 
@@ -292,7 +292,7 @@ class Tag:
     checksum: Checksum | None = optional(CHECKSUM, "What the download is verified against.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class ImageEntry:
     """A boot disk family."""
 
@@ -301,14 +301,14 @@ class ImageEntry:
     tags: tuple[Tag, ...] = required(ListOf(Record(Tag)), "The versions, tried in order.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class PoolDirectory:
     """The directory of a pool."""
 
     path: str = required(Text("an absolute path", check_directory), "An absolute path on the node.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Pool:
     """A directory pool that this VM owns: made when it is missing, started, and deleted with the VM."""
 
@@ -319,7 +319,7 @@ class Pool:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class BackingVolume:
     """The volume on which a copy-on-write volume is based."""
 
@@ -328,7 +328,7 @@ class BackingVolume:
     format: str = optional(FORMAT, "Its format.", "qcow2")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class UploadFile:
     """The file that becomes the volume."""
 
@@ -338,7 +338,7 @@ class UploadFile:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Volume:
     """A volume that is made when it is missing."""
 
@@ -366,7 +366,7 @@ class Volume:
 VOLUME = Record(Volume, exclusive=("backingVolume", "uploadFile"), any_of=("capacity", "backingVolume", "uploadFile"))
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Item:
     """One use of an option that may be given several times, such as a disk."""
 
@@ -480,7 +480,7 @@ def check_ssh_option(name: str) -> tuple[str, str | None] | None:
     return f"{name!r} is not an option of ssh_config", "like StrictHostKeyChecking"
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Domain:
     """The libvirt domain."""
 
@@ -493,7 +493,7 @@ class Domain:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Libvirt:
     """What libvirt is to have for this VM."""
 
@@ -502,7 +502,7 @@ class Libvirt:
     volumes: tuple[Volume, ...] = optional(ListOf(VOLUME), "Its volumes, made in this order.", ())
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Seed:
     """The seed image."""
 
@@ -512,7 +512,7 @@ class Seed:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class SeedData:
     """The documents of the seed (https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html)."""
 
@@ -524,7 +524,7 @@ class SeedData:
     network_config: Plain = optional(Document(), "`network-config`, version 1 or 2.", name="network-config")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class NoCloud:
     """cloud-init's NoCloud data source."""
 
@@ -532,14 +532,14 @@ class NoCloud:
     data: SeedData = required(Record(SeedData), "Its documents.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class CloudInit:
     """How the guest is set up at its first boot."""
 
     no_cloud: NoCloud = required(Record(NoCloud), "cloud-init's NoCloud data source.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Ssh:
     """How the guest is reached. An empty mapping is enough to get the targets `ssh` and `wait-for-ready`."""
 
@@ -555,7 +555,7 @@ class Ssh:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class VmEntry:
     """A VM or a template: everything but the name can be inherited."""
 
@@ -573,7 +573,7 @@ class VmEntry:
     ssh: Ssh | None = optional(Record(Ssh), "How the guest is reached.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Registry:
     """A registry of virtual machines."""
 

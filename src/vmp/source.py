@@ -33,7 +33,9 @@ _WORDS: dict[str, Kind] = {
 }
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 _STANDARD = "tag:yaml.org,2002:"
-_NOT_ALLOWED = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_NOT_ALLOWED = (
+    "[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"  # slow to compile: rarely needed
+)
 _MAX_NUMBER = 300  # digits; anything longer is no number anybody means, and slow to convert
 
 
@@ -62,7 +64,7 @@ def parse(text: str, file: str, report: Report) -> Node | None:
         report.error("invalid-yaml", f"not YAML: {error.problem or error}", span, help=help_)
     except yaml.YAMLError as error:
         # a character that YAML does not allow: libyaml tells no line, so it is looked for
-        found = _NOT_ALLOWED.search(text)
+        found = re.search(_NOT_ALLOWED, text)
         position = found.start() if found else 0
         line = text.count("\n", 0, position) + 1
         column = position - text.rfind("\n", 0, position)

@@ -34,8 +34,10 @@ GENERATED_NAMES = frozenset(
 )
 """Names in the directory that no path of the registry may take."""
 
-_NOT_IN_XML = re.compile("[^\t\n -\x7e\x80-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 has no way to write, DEL, and the carriage return, which every reader of XML turns into a newline."""
+_NOT_IN_XML = re.compile("[\0-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+"""What XML 1.0 has no way to write, DEL, and the carriage return, which every reader of XML turns into a newline.
+
+(XML names what is allowed; a class of that, negated, takes 6 ms to compile.)"""
 
 _SERIAL = re.compile("[A-Za-z0-9_ .+-]*")
 """What libvirt allows in the serial number of a disk (qemu_validate.c)."""
