@@ -6,6 +6,7 @@ import datetime
 import os
 import platform
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,10 @@ def describe_machine(peer: str) -> Table:
             ("processor", f"{_field('/proc/cpuinfo', 'model name')}, {os.cpu_count()} cores"),
             ("memory", f"{int(_field('/proc/meminfo', 'MemTotal').split()[0]) / 2**20:.0f} GiB"),
             ("kernel", platform.release()),
+            (
+                "file system of the figures",
+                _first_line(["stat", "--file-system", "--format=%T", tempfile.gettempdir()]),
+            ),
             ("guests", _acceleration()),
             ("libvirt", _first_line(["virsh", "--version"])),
             ("QEMU", _first_line(["qemu-system-x86_64", "--version"]).removeprefix("QEMU emulator version ")),
