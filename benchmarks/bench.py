@@ -72,7 +72,7 @@ def _measure(part: str, directory: Path, quick: bool) -> list[Table]:
     elif quick:
         tables = measure_uploads(directory, 1, full_mib=128, sparse_mib=256, data_mib=20)
     else:
-        tables = measure_uploads(directory, 5, full_mib=2048, sparse_mib=4096, data_mib=20)
+        tables = measure_uploads(directory, 3, full_mib=2048, sparse_mib=4096, data_mib=20)
     rounds = " Only a few rounds: no figures to rely on." if quick else ""
     return [Table(title=load + rounds, header=(), rows=()), *tables]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Callable
+from functools import partial
 
 from vmp.configuration import Configuration
 from vmp.diagnostics import Report, Span
@@ -33,6 +35,9 @@ GENERATED_NAMES = frozenset(
     {*STATIC_NAMES, "MANIFEST", "vm.sh", "secrets.sh", "ssh-password", "domain.xml", "known_hosts", ".node-ssh"}
 )
 """Names in the directory that no path of the registry may take."""
+
+DOMAIN = ("libvirt", "domain", "virtInstall")
+"""Where the options of virt-install are."""
 
 _NOT_IN_XML = re.compile("[\0-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 """What XML 1.0 has no way to write, DEL, and the carriage return, which every reader of XML turns into a newline.
@@ -79,27 +84,29 @@ def _check_options(configuration: Configuration, vm: Mapping, report: Report) ->
     """Report text that virt-install or libvirt would refuse, cut off or change."""
     options = configuration.vm.libvirt.domain.virt_install
     for option, value in options.items():
-        place = ("libvirt", "domain", "virtInstall", option)
         if isinstance(value, str):
-            _check_carried(value, _span(vm, *place), report)
+            span = partial(_span, vm, *DOMAIN, option)
+            _check_carried(value, span, report)
             if option not in PLAIN_OPTIONS and re.search("['\"\\\\]", value):
-                _check_quotes(option, value, _span(vm, *place), report)
+                _check_quotes(option, value, span(), report)
         for item in value if isinstance(value, tuple) else ():
             for key, suboption in (item.options or {}).items():
-                span = _item_span(_at(vm, *place), item.name, key) or _span(vm, *place)
+                span = partial(_suboption_span, vm, option, item.name, key)
                 if not key or re.search(r"""[\s,='"\\]""", key) or not key.isprintable():
                     message = f"{key!r} is not a suboption of {option!r}"
-                    place_of_key = _item_span(_at(vm, *place), item.name, key, at_key=True) or span
-                    report.error("bad-value", message, place_of_key, help="a name; what comes after '=' is its value")
+                    report.error(
+                        "bad-value", message, span(at_key=True), help="a name; what comes after '=' is its value"
+                    )
                 if isinstance(suboption, str):
                     _check_carried(suboption, span, report)
                     _check_suboption(option, key, suboption, span, report)
 
 
-def _check_carried(text: str, span: Span, report: Report) -> None:
+def _check_carried(text: str, span: Callable[[], Span], report: Report) -> None:
     if found := _NOT_IN_XML.search(text):
         message = f"a domain cannot have the character {found.group()!r}"
-        report.error("bad-value", message, span, help="XML cannot carry control characters other than tab and newline")
+        help_ = "XML cannot carry control characters other than tab and newline"
+        report.error("bad-value", message, span(), help=help_)
 
 
 def _check_quotes(option: str, text: str, span: Span, report: Report) -> None:
@@ -111,14 +118,19 @@ def _check_quotes(option: str, text: str, span: Span, report: Report) -> None:
         report.error("bad-value", message, span, help=help_)
 
 
-def _check_suboption(option: str, key: str, text: str, span: Span, report: Report) -> None:
+def _check_suboption(option: str, key: str, text: str, span: Callable[[], Span], report: Report) -> None:
     if option == "disk" and key == "serial" and not _SERIAL.fullmatch(text):
         help_ = "libvirt allows letters of ASCII, digits, space and _ . + - there"
-        report.error("bad-value", f"{text!r} cannot be the serial number of a disk", span, help=help_)
+        report.error("bad-value", f"{text!r} cannot be the serial number of a disk", span(), help=help_)
     elif option == "metadata" and key == "title" and "\n" in text:
-        report.error("bad-value", "a domain's title is one line", span, help="use 'description' for more")
+        report.error("bad-value", "a domain's title is one line", span(), help="use 'description' for more")
     elif key in ("passwd", "password") and ("\n" in text or "\t" in text):
-        report.error("bad-value", "a password is one line", span)
+        report.error("bad-value", "a password is one line", span())
+
+
+def _suboption_span(vm: Mapping, option: str, name: str, key: str, *, at_key: bool = False) -> Span:
+    """Return the place of a suboption. It is looked for only where something is wrong: every VM has many."""
+    return _item_span(_at(vm, *DOMAIN, option), name, key, at_key) or _span(vm, *DOMAIN, option)
 
 
 def _item_span(items: Node | None, name: str, key: str, at_key: bool = False) -> Span | None:
