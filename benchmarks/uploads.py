@@ -68,18 +68,12 @@ def measure_uploads(directory: Path, rounds: int, full_mib: int, sparse_mib: int
             )
         )
         allocated += rows
-        ratios += [
-            at_least(
-                f"throughput of create/volume / {other}, {image.name}",
-                statistics.median(times[other]) / statistics.median(times["create/volume"]),
-                0.8,
-            )
-            for other in ("cp", "cp, and fdatasync")
-            if image is full
-        ]
+        if image is full:
+            faster = statistics.median(times["cp"]) / statistics.median(times["create/volume"])
+            ratios.append(at_least("throughput of create/volume / cp", faster, 0.8))
     return [
         *tables,
-        Table(title="Upload: ratios of medians", header=RATIOS, rows=tuple(ratios)),
+        Table(title="Upload: ratio of medians", header=RATIOS, rows=tuple(ratios)),
         Table(title="Upload: what takes space on the disk", header=("", "size", "allocated"), rows=tuple(allocated)),
     ]
 
