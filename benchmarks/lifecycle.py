@@ -166,6 +166,7 @@ def _our_fleet(base: Path) -> list[Step]:
     return [
         Step("20: up from nothing", make_fleet(base, "up"), starts=True),
         Step("20: up, nothing to do", make_fleet(base, "up")),
+        Step("20: status", make_fleet(base, "status")),
         Step("20: down", make_fleet(base, "down", PLUG)),
         Step("20: up after down", make_fleet(base, "up"), starts=True),
         Step("20: down", make_fleet(base, "down", PLUG)),

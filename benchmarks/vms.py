@@ -69,18 +69,6 @@ templates:
 vms:
 """
 
-_FLEET = """\
-VMS := $(patsubst %/Makefile,%,$(wildcard */Makefile))
-targets := up down
-.PHONY: $(targets) $(foreach target,$(targets),$(addsuffix .$(target),$(VMS)))
-$(foreach target,$(targets),$(eval $(target): $(addsuffix .$(target),$(VMS))))
-define each
-$(addsuffix .$(1),$(VMS)): %.$(1):
-	+@$$(MAKE) --no-print-directory -C $$* $(1)
-endef
-$(foreach target,$(targets),$(eval $(call each,$(target))))
-"""
-
 PLUG = "V1ALPHA1_STOP_TIMEOUT_SECS=0"
 """Nobody listens in a blank guest: as the peer does, the plug is pulled."""
 
@@ -103,7 +91,7 @@ def generate(names: Sequence[str], base: Path) -> None:
 def compile_registry(registry: str, base: Path) -> None:
     """Compile a registry into a new directory."""
     shutil.rmtree(base, ignore_errors=True)
-    command = [sys.executable, "-m", "vmp", "gen", "--base-dir", str(base)]
+    command = [sys.executable, "-m", "vmp", "gen", "--fleet", "--base-dir", str(base)]
     subprocess.run(command, input=registry, text=True, check=True, capture_output=True)
 
 
@@ -122,7 +110,6 @@ def make(directory: Path, *arguments: str) -> list[str]:
 
 def make_fleet(base: Path, *arguments: str) -> list[str]:
     """Return the command that runs a target of all VMs below a directory, two at a time."""
-    (base / "Makefile").write_text(_FLEET)
     return ["make", "--no-print-directory", "-C", str(base), "-j2", *arguments]
 
 
