@@ -53,6 +53,17 @@ bounded() {
 	fi
 }
 
+# exec_bounded SECONDS COMMAND…: as bounded, in place of this shell: a signal to it reaches the command
+exec_bounded() {
+	bounded_seconds=$1
+	shift
+	if [ "$bounded_seconds" -gt 0 ] && [ "$bound" ]; then
+		exec $bound "$bounded_seconds" "$@"
+	else
+		exec "$@"
+	fi
+}
+
 # timed_out CODE: true for the exit codes of a command that was ended by its bound
 timed_out() {
 	[ "$1" -eq 124 ] || [ "$1" -eq 137 ]

@@ -123,8 +123,9 @@ begin_domain_xml() {
 	each_volume note_unready
 	[ -z "$unready" ] || return 0
 	find_bound
-	virt_install_options run_virt_install &
+	virt_install_options exec_virt_install &
 	install_pid=$!
+	trap leave EXIT
 }
 
 note_unready() {
@@ -136,8 +137,8 @@ note_unready() {
 	esac
 }
 
-run_virt_install() {
-	bounded "$V1ALPHA1_COMMAND_TIMEOUT_SECS" virt-install --connect "$connection" "$@" --print-xml 1 --dry-run \
+exec_virt_install() {
+	exec_bounded "$V1ALPHA1_COMMAND_TIMEOUT_SECS" virt-install --connect "$connection" "$@" --print-xml 1 --dry-run \
 		</dev/null >domain.xml.tmp 2>domain-error.tmp
 }
 
@@ -205,7 +206,7 @@ make_domain_xml() {
 		install_pid=''
 	else
 		find_bound
-		virt_install_options run_virt_install || domain_code=$?
+		(virt_install_options exec_virt_install) || domain_code=$?
 	fi
 	! timed_out "$domain_code" || die "virt-install took longer than $V1ALPHA1_COMMAND_TIMEOUT_SECS seconds and was ended"
 	[ "$domain_code" -eq 0 ] || die "virt-install refused the definition: $(cat domain-error.tmp)"

@@ -25,14 +25,16 @@ lock() {
 		lock_waited=yes
 		sleep 1
 	done
-	locks="${locks-}$lock_link$nl"
-	trap release_locks EXIT
+	locks=$locks$lock_link$nl
+	trap leave EXIT
 	trap 'exit 129' HUP
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
 }
 
-release_locks() {
+# leave: the end of this run, also one that failed
+leave() {
+	[ -z "$install_pid" ] || kill "$install_pid" 2>/dev/null || :
 	while [ "$locks" ]; do
 		rm -f "${locks%%"$nl"*}"
 		locks=${locks#*"$nl"}

@@ -26,6 +26,7 @@ nl='
 : "${V1ALPHA1_WAIT_FOR_READY_TIMEOUT_SECS:=600}"
 : "${V1ALPHA1_WAIT_FOR_READY_INTERVAL_SECS:=3}" "${V1ALPHA1_WAIT_FOR_READY_SSH_CONNECT_TIMEOUT_SECS:=3}"
 install_pid='' # of a virt-install that runs beside other work
+locks=''       # what to remove at the end
 definition='' seed=''
 LIBVIRT_DEFAULT_URI=$libvirt_uri
 export LIBVIRT_DEFAULT_URI

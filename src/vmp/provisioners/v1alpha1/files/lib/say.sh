@@ -6,7 +6,6 @@ say() {
 }
 
 die() {
-	[ -z "$install_pid" ] || kill "$install_pid" 2>/dev/null || :
 	say "error: $1"
 	shift
 	for hint; do
