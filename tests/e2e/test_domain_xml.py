@@ -200,6 +200,23 @@ def test_a_domain_xml_that_is_not_as_it_was_made_is_made_anew(
     vm.make("delete-all")
 
 
+def test_after_a_domain_that_cannot_start_virt_install_is_asked_again(
+    unchanged_libvirt: None, image: Path, recorder: Recorder, tmp_path: Path
+) -> None:
+    vm = generate(seeded(image), tmp_path / "base")["web"]
+    vm.make("up", "down")
+    found = re.search("<emulator>(.*)<", (vm.directory / "domain.xml").read_text())
+    assert found
+    subprocess.run(["mount", "--bind", "/bin/false", found[1]], check=True)  # in the lab's own namespace
+    try:
+        assert vm.make("up", check=False).returncode != 0
+    finally:
+        subprocess.run(["umount", found[1]], check=True)
+    assert made(up(vm, recorder)) == 1
+    assert domain_state() == "running"
+    vm.make("delete-all")
+
+
 def test_a_volume_at_another_path_is_found_again(
     unchanged_libvirt: None, image: Path, recorder: Recorder, tmp_path: Path
 ) -> None:

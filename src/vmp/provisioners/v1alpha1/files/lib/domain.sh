@@ -1,7 +1,8 @@
 # The libvirt domain. Ours is the one with domain_uuid, whatever its name; another one with our name is somebody else's.
 # Its metadata carries a mark: checksums of the definition and of the seed that it was made from.
 # domain.xml, what libvirt is given, is made once per definition: `down` leaves it, and the next `up` has no need of
-# virt-install, which takes longer than all the rest. domain.xml.sum says what it was made from.
+# virt-install, which takes longer than all the rest. domain.xml.sum says what it was made from; without it, as after
+# a failure, the next run asks virt-install.
 # shellcheck shell=sh disable=SC2034,SC2154,SC1091 # the files of lib/ and vm.sh share their variables
 
 # check_owner: a domain of our name with another UUID is not touched
@@ -275,7 +276,10 @@ unescape_twice() {
 create_domain() {
 	[ -z "$domain_state" ] || return 0
 	define_domain
-	run_batch || die "could not create domain $domain_name" "$failure"
+	run_batch || {
+		rm -f domain.xml.sum
+		die "could not create domain $domain_name" "$failure"
+	}
 	domain_state='shut off' domain_mark=$domain_provisioner
 }
 
@@ -328,7 +332,10 @@ start_queued() {
 	run_batch || {
 		start_failure=$failure
 		look_state
-		[ "$domain_state" = running ] || die "could not create and start domain $domain_name" "$start_failure"
+		[ "$domain_state" = running ] || {
+			rm -f domain.xml.sum
+			die "could not create and start domain $domain_name" "$start_failure"
+		}
 	}
 	domain_state=running
 }
