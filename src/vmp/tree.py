@@ -31,15 +31,17 @@ Tree = Mapping[str, File]
 """The files of a directory by relative path, ``/`` between parts."""
 
 
-def with_manifest(files: Tree) -> Tree:
-    """Add the file that lists all of them."""
-    names = sorted([*files, MANIFEST])
+def with_manifest(files: Tree, place: str = MANIFEST) -> Tree:
+    """Add the file that lists all of them, which may stand in a directory below."""
+    names = sorted([*files, place])
     header = "# The files here that vmp wrote. Everything else in this directory is yours, or made by the targets.\n"
-    return {**files, MANIFEST: File((header + "".join(f"{name}\n" for name in names)).encode())}
+    return {**files, place: File((header + "".join(f"{name}\n" for name in names)).encode())}
 
 
 def write_trees(base: str, trees: Mapping[str, Tree]) -> None:
-    """Make each directory below ``base`` hold its tree. Raises OSError, having changed nothing."""
+    """Make each directory below ``base`` hold its tree; the name ``''`` is ``base`` itself, which is never new.
+
+    Raises OSError, having changed nothing."""
     staged = _Staged(base)
     try:
         staged.make_directories(base)
@@ -67,7 +69,7 @@ class _Staged:
         self._stale: list[str] = []
 
     def add(self, name: str, tree: Tree) -> None:
-        target = os.path.join(self._base, name)
+        target = os.path.join(self._base, name) if name else self._base
         if os.path.isdir(target):
             self._add_changes(target, tree)
             return
@@ -89,7 +91,8 @@ class _Staged:
             _write(f"{staging}/{path}", file)
 
     def _add_changes(self, target: str, tree: Tree) -> None:
-        ours = os.path.lexists(f"{target}/{MANIFEST}")
+        manifest = next((path for path in tree if os.path.basename(path) == MANIFEST), MANIFEST)
+        ours = os.path.lexists(f"{target}/{manifest}")
         for directory in {path.rpartition("/")[0] for path in tree} - {""}:
             if os.path.islink(f"{target}/{directory}"):
                 raise NotADirectoryError(errno.ENOTDIR, "is a symbolic link", f"{target}/{directory}")
@@ -107,7 +110,7 @@ class _Staged:
                     os.unlink(staging)
                 self._new_files.append((staging, place))
                 _write(staging, file)
-        for path in _listed(os.path.join(target, MANIFEST)):
+        for path in _listed(os.path.join(target, manifest)):
             place = os.path.join(target, path)
             directory = os.path.dirname(place)
             if path in tree or not os.path.lexists(place) or os.path.isdir(place) or os.path.islink(directory):

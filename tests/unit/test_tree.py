@@ -319,3 +319,23 @@ def test_what_an_interrupted_run_left_is_no_obstacle_whatever_it_is(base: Path, 
     staging.write_text("x") if left == "file" else staging.symlink_to("/nowhere")
     write_trees(str(base), {"vm": TREE})
     assert not os.path.lexists(staging) and (base / "vm/a").exists()
+
+
+def test_the_base_directory_itself_can_hold_a_tree_with_its_manifest_below(base: Path) -> None:
+    ours = with_manifest({"a": File(b"1"), ".ours/old": File(b"2")}, f".ours/{MANIFEST}")
+    base.mkdir()
+    (base / "theirs").write_text("3")
+    write_trees(str(base), {"vm": TREE, "": ours})
+    assert (base / "a").read_text() == "1" and (base / "vm/a").read_text() == "one\n"
+    write_trees(str(base), {"": with_manifest({"a": File(b"4")}, f".ours/{MANIFEST}")})
+    names = {name for name in _files(base) if not name.startswith("vm")}
+    assert names == {"a", ".ours", f".ours/{MANIFEST}", "theirs"}
+    assert (base / "a").read_text() == "4"
+
+
+def test_a_file_in_the_base_directory_that_is_not_ours_stops_everything(base: Path) -> None:
+    base.mkdir()
+    (base / "a").write_text("theirs")
+    with pytest.raises(FileExistsError):
+        write_trees(str(base), {"vm": TREE, "": with_manifest({"a": File(b"1")}, f".ours/{MANIFEST}")})
+    assert _files(base) == {"a": b"theirs"}
