@@ -4,7 +4,8 @@ The registry is ``registry.yaml`` or the directory ``registry/``. What is expect
 
 * ``diagnostics.txt``: standard error of ``vmp check``, which exits with 1;
 * ``config.yaml``: the output of ``vmp config`` for the first VM;
-* ``tree/``: the directories that ``vmp gen`` writes, without the static files and the MANIFEST.
+* ``tree/``: the directories that ``vmp gen`` writes, without the static files and the MANIFEST; with ``--fleet`` where
+  the tree has one.
 
 ``make golden`` (VMP_REWRITE_GOLDEN=1) writes all of them anew. Read the diff before you keep it: an
 expectation is right because the rule says so, not because the code did it.
@@ -19,7 +20,7 @@ from pathlib import Path
 import pytest
 from command_line import run
 
-from vmp.provisioners.v1alpha1.static import STATIC_NAMES
+from vmp.provisioners.v1alpha1.static import FLEET_NAMES, STATIC_NAMES
 from vmp.tree import MANIFEST
 
 CASES = Path(__file__).parent / "cases"
@@ -46,7 +47,8 @@ def test_case(case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         _compare(case / "config.yaml", outcome.output)
         assert (outcome.code, outcome.errors) == (0, "")
     else:
-        outcome = run("gen", "--registry", registry, "--base-dir", str(tmp_path))
+        options = ["--fleet"] if (case / "tree/.fleet").exists() else []
+        outcome = run("gen", "--registry", registry, "--base-dir", str(tmp_path), *options)
         assert (outcome.code, outcome.output) == (0, "")
         _compare_trees(case / "tree", tmp_path)
 
@@ -68,7 +70,7 @@ def _compare_trees(golden: Path, base: Path) -> None:
 
 
 def _is_static(path: str) -> bool:
-    return path.split("/", 1)[1] in (*STATIC_NAMES, MANIFEST)
+    return path in FLEET_NAMES or path.split("/", 1)[1] in (*STATIC_NAMES, MANIFEST)
 
 
 def _files(directory: Path) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vmp import __version__
-from vmp.provisioners.v1alpha1.static import STATIC_NAMES
+from vmp.provisioners.v1alpha1.static import FLEET_NAMES, STATIC_NAMES
 
 ROOT = Path(__file__).parent.parent
 REGISTRY = ROOT / "examples/advanced/registry"
@@ -29,7 +29,7 @@ def test_the_one_file_compiles_the_same_bytes_without_any_installed_package(tmp_
     bare = [sys.executable, "-I", "-S", str(EXECUTABLE)]  # no site-packages, no environment
     packages = subprocess.run([sys.executable, "-I", "-S", "-c", "import yaml"], capture_output=True)
     assert packages.returncode != 0, "this Python must have no PyYAML of its own"
-    arguments = ["gen", "--registry", str(REGISTRY), "--base-dir"]
+    arguments = ["gen", "--fleet", "--registry", str(REGISTRY), "--base-dir"]
     subprocess.run([*bare, *arguments, str(ours)], check=True, env={}, cwd="/", capture_output=True)
     subprocess.run([sys.executable, "-m", "vmp", *arguments, str(expected)], check=True, capture_output=True)
     assert tree(ours) == tree(expected)
@@ -59,5 +59,7 @@ def test_the_wheel_has_every_static_file_and_the_command(tmp_path: Path) -> None
         entry_points = wheel.read(f"vmp-{__version__}.dist-info/entry_points.txt").decode()
     for name in STATIC_NAMES:
         assert f"vmp/provisioners/v1alpha1/files/{name}" in names
+    for name in FLEET_NAMES:
+        assert f"vmp/provisioners/v1alpha1/fleet_files/{name}" in names
     assert "vmp = vmp.cli:main" in entry_points
     assert any(name.endswith("LICENSE") for name in names)

@@ -149,6 +149,7 @@ _GEN_EXAMPLES = """
 vmp gen < registry.yaml              all VMs of one file, here
 vmp gen --registry registry/ web db  two VMs of a registry in a folder
 vmp gen --base-dir out --registry 'registry/**/*.yaml'
+vmp gen --fleet && make -j4 up       a Makefile for all of them, too
 """
 
 
@@ -164,19 +165,30 @@ vmp gen --base-dir out --registry 'registry/**/*.yaml'
     show_default=True,
     help="Where the directories of the VMs go. Environment: VMP_GEN_BASE_DIR.",
 )
+@click.option(
+    "--fleet",
+    is_flag=True,
+    help="Also write D/Makefile, and D/.fleet which it needs: 'make up', 'down' and 'status' of all the VMs that this "
+    "command writes. Without it, a fleet that is there stays as it is.",
+)
 @shared_options
 @pass_shared
-def gen(shared: Shared, names: tuple[str, ...], base_dir: str) -> None:
+def gen(shared: Shared, names: tuple[str, ...], base_dir: str, fleet: bool) -> None:
     """Write the provisioners of the named VMs, or of all.
 
     Either everything is written or, after any mistake, nothing. Files that do not change keep their time."""
-    from vmp.provisioners import PROVISIONERS
+    from vmp.provisioners import FLEET, PROVISIONERS
     from vmp.tree import write_trees
 
     compiler, report = _compiler(shared)
     configurations = compiler.compile(compiler.select(names))
+    if fleet:
+        places = {item.vm.name: compiler.vms[item.vm.name].entries["name"].value.span for item in configurations}
+        PROVISIONERS[FLEET].check_fleet(places, report)
     _stop_if_wrong(report, shared)
     trees = {item.vm.name: PROVISIONERS[item.vm.provisioner].render(item) for item in configurations}
+    if fleet:
+        trees[""] = PROVISIONERS[FLEET].render_fleet(list(trees))
     base = os.path.expanduser(base_dir) or "."
     try:
         write_trees(base, trees)

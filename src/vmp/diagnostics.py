@@ -20,7 +20,8 @@ CODES: dict[str, str] = {
     "bad-key": "A key of a mapping is not a plain string, number or boolean.",
     "bad-name": (
         "The name of a VM or of its domain cannot be a directory and a libvirt name: it is empty or longer than "
-        "200 bytes, has a `/` or a control character, begins with `.` or `-`, or begins or ends with a space."
+        "200 bytes, has a `/` or a control character, begins with `.` or `-`, or begins or ends with a space. "
+        "In a fleet, a VM cannot be called like a makefile."
     ),
     "bad-patch": "`$patch` takes `delete` or `replace`.",
     "bad-path": "A path that vmp or the provisioner writes would leave the VM's directory or replace a generated file.",

@@ -129,11 +129,11 @@ class Vm:
         return dict(zip(names, values.stdout.splitlines(), strict=True))
 
 
-def generate(registry: str, base: Path) -> dict[str, Vm]:
+def generate(registry: str, base: Path, *options: str) -> dict[str, Vm]:
     """Compile a registry through the command line, and then throw the registry away."""
     base.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
-        [sys.executable, "-m", "vmp", "gen", "--base-dir", str(base)],
+        [sys.executable, "-m", "vmp", "gen", "--base-dir", str(base), *options],
         input=registry,
         capture_output=True,
         text=True,

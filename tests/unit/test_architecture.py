@@ -32,6 +32,7 @@ ORDER = (
     "vmp.provisioners.v1alpha1.virt_install",
     "vmp.provisioners.v1alpha1.check",
     "vmp.provisioners.v1alpha1.render",
+    "vmp.provisioners.v1alpha1.fleet",
     "vmp.provisioners.v1alpha1",
     "vmp.provisioners",
     "vmp.compiler",

@@ -5,6 +5,7 @@ shell that is generated, and it holds nothing but quoted facts.
 """
 
 from vmp.provisioners.v1alpha1.check import check
+from vmp.provisioners.v1alpha1.fleet import check_fleet, render_fleet
 from vmp.provisioners.v1alpha1.render import render
 
-__all__ = ["check", "render"]
+__all__ = ["check", "check_fleet", "render", "render_fleet"]

@@ -1,4 +1,4 @@
-"""The static files of a generated directory, as they are shipped in ``files/``."""
+"""The static files of a generated directory and of a fleet, as they are shipped in ``files/`` and ``fleet_files/``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ STATIC_NAMES = (
     "lib/volume.sh",
     "lib/wait.sh",
 )
-"""Their paths, in order."""
+"""The paths of a VM's, in order."""
+
+FLEET_NAMES = (".fleet/.gitignore", ".fleet/fleet.sh", ".fleet/vms.mk", "Makefile")
+"""The paths of a fleet's, in order."""
 
 _PROGRAMS = ("lib/askpass", "lib/node-ssh")
 """What ssh and libvirt run."""
@@ -39,10 +42,16 @@ _PROGRAMS = ("lib/askpass", "lib/node-ssh")
 
 @cache
 def static_files() -> Tree:
-    """Return the static files; read once, however many VMs are compiled."""
+    """Return the static files of a VM; read once, however many VMs are compiled."""
+    return {name: File(_read("files", name), 0o755 if name in _PROGRAMS else 0o644) for name in STATIC_NAMES}
+
+
+def fleet_files() -> Tree:
+    """Return the static files of a fleet."""
+    return {name: File(_read("fleet_files", name)) for name in FLEET_NAMES}
+
+
+def _read(directory: str, name: str) -> bytes:
     loader = __spec__.loader  # also reads from a zip archive, without the cost of importlib.resources
-    here = os.path.join(os.path.dirname(__file__), "files")
-    return {
-        name: File(loader.get_data(os.path.join(here, name)), 0o755 if name in _PROGRAMS else 0o644)  # type: ignore[union-attr]
-        for name in STATIC_NAMES
-    }
+    data: bytes = loader.get_data(os.path.join(os.path.dirname(__file__), directory, name))  # type: ignore[union-attr]
+    return data

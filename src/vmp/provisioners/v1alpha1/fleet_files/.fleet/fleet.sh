@@ -1,0 +1,499 @@
+# The entry: `sh .fleet/fleet.sh TARGET MAKE…`. Asks each node once for the state of all its VMs, all nodes at the same
+# time, and leaves what has to be done to the makefiles of the VMs. It knows of a VM what its directory says.
+# Long texts are only split at their ends of lines and searched by `case`: to cut a piece out of them, sh takes ages.
+# shellcheck shell=sh disable=SC2034,SC2154,SC1091 # variables are shared with lib/ and vm.sh of the VMs
+
+set -euf
+umask 077
+unset CDPATH
+case $0 in
+	*/*) cd -- "${0%/*}/.." ;;
+	*) cd .. ;;
+esac
+
+nl='
+'
+tab='	'
+fleet_base=$PWD
+fleet_timeout=${V1ALPHA1_COMMAND_TIMEOUT_SECS-}
+fleet_failed=''
+
+. .fleet/vms.sh
+
+# complain TEXT [HINT…]
+complain() {
+	printf '%s\n' "error: $1" >&2
+	shift
+	for hint; do
+		printf '  %s\n' "$hint" >&2
+	done
+	fleet_failed=yes
+}
+
+# select_vms: the numbers of the VMs that VMS names, in $fleet_selected
+select_vms() {
+	fleet_selected=' '
+	[ "${VMS+set}" ] || return 0
+	for pattern in $VMS; do
+		fleet_number=0 fleet_matched=''
+		each_vm select_matching "$pattern"
+		[ "$fleet_matched" ] || complain "VMS: there is no VM '$pattern' here" "'make list' lists them"
+	done
+	[ "$fleet_selected" != ' ' ] || [ "$fleet_failed" ] || complain 'VMS is empty' 'leave it out for all VMs'
+	[ -z "$fleet_failed" ] || exit 1
+}
+
+# select_matching PATTERN NAME: by its name as it is written, or as a pattern
+select_matching() {
+	fleet_number=$((fleet_number + 1))
+	if [ "$1" != "$2" ]; then
+		# shellcheck disable=SC2254 # it is a pattern
+		case $2 in
+			$1) ;;
+			*) return 0 ;;
+		esac
+	fi
+	fleet_matched=yes
+	case $fleet_selected in
+		*" $fleet_number "*) ;;
+		*) fleet_selected="$fleet_selected$fleet_number " ;;
+	esac
+}
+
+# count_selected: true when the next VM of each_vm is among those wanted
+count_selected() {
+	fleet_number=$((fleet_number + 1))
+	[ "${VMS+set}" ] || return 0
+	case $fleet_selected in
+		*" $fleet_number "*) return 0 ;;
+	esac
+	return 1
+}
+
+# read_vms: six lines for each VM in $fleet_records, and the marks that their domains should have in $fleet_marks
+read_vms() {
+	fleet_number=0 fleet_records='' fleet_uris='' fleet_files='' fleet_library=''
+	trap remove_files EXIT
+	trap 'exit 129' HUP
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+	each_vm read_vm
+	sum_up
+	trap - EXIT HUP INT TERM
+}
+
+read_vm() {
+	count_selected || return 0
+	[ -r "./$1/vm.sh" ] || {
+		complain "there is no '$1/vm.sh'" "'vmp gen' writes it"
+		return 0
+	}
+	cd "./$1"
+	. ./vm.sh
+	[ "$fleet_library" ] || load_library
+	fleet_records=$fleet_records$fleet_number$nl$1$nl$node_name$nl$libvirt_uri$nl$domain_uuid$nl$domain_name$nl
+	case $nl$fleet_uris in
+		*"$nl$libvirt_uri$nl"*) ;;
+		*) fleet_uris=$fleet_uris$libvirt_uri$nl ;;
+	esac
+	if [ -z "$secrets_file" ] || [ -r "$secrets_file" ]; then # where it is not, the VM's own make says so
+		fleet_file=.fleet/$fleet_number.$$.tmp
+		print_definition >"$fleet_base/$fleet_file" || {
+			complain "cannot write $fleet_base/$fleet_file"
+			exit 1
+		}
+		fleet_files=$fleet_files$fleet_file$nl
+		[ -z "$seed_path" ] || for document in meta-data user-data vendor-data network-config; do
+			[ ! -e "$seed_path.d/$document" ] || fleet_files=$fleet_files./$1/$seed_path.d/$document$nl
+		done
+	fi
+	cd "$fleet_base"
+}
+
+# load_library: that of the first VM, for all
+load_library() {
+	fleet_library=yes
+	. lib/say.sh
+	. lib/command.sh
+	. lib/node.sh
+	. lib/libvirt.sh
+	. lib/seed.sh
+	. lib/domain.sh
+	need 'talk to libvirt' virsh
+	find_bound
+}
+
+# sum_up: all marks, as `definition` of the library finds them, but with one cksum for all VMs. Where one is not what it
+# should be, the make of that VM is run, and judges by itself.
+sum_up() {
+	fleet_marks=$nl fleet_summed=''
+	[ "$fleet_files" ] || return 0
+	IFS=$nl
+	# shellcheck disable=SC2086 # they are lines
+	fleet_sums=$(cksum $fleet_files) || fleet_sums=''
+	remove_files
+	for fleet_sum in $fleet_sums; do
+		fleet_path=${fleet_sum#* }
+		fleet_sum=${fleet_sum%% *}-${fleet_path%% *}
+		fleet_sum=${fleet_sum#\\}
+		fleet_path=${fleet_path#* }
+		case $fleet_path in
+			.fleet/*)
+				note_marks
+				fleet_summed=${fleet_path#.fleet/}
+				fleet_summed=${fleet_summed%%.*} definition=$fleet_sum seed=''
+				;;
+			*)
+				document=${fleet_path##*/}
+				seed="$seed${seed:+.}${document%%-*}-$fleet_sum"
+				;;
+		esac
+	done
+	note_marks
+	unset IFS
+}
+
+note_marks() {
+	[ -z "$fleet_summed" ] || fleet_marks="$fleet_marks$fleet_summed<provisioner definition=\"$definition\" seed=\"$seed\"/$nl"
+}
+
+# remove_files: our own, and those of runs that were killed
+remove_files() {
+	set --
+	set +f
+	for fleet_file in "$fleet_base"/.fleet/*.tmp; do
+		fleet_pid=${fleet_file%.tmp}
+		fleet_pid=${fleet_pid##*.}
+		if [ -e "$fleet_file" ] && { [ "$fleet_pid" = "$$" ] || ! kill -0 "$fleet_pid" 2>/dev/null; }; then
+			set -- "$@" "$fleet_file"
+		fi
+	done
+	set -f
+	[ $# -eq 0 ] || rm -f "$@"
+}
+
+# ask: one line for each VM in $fleet_answers: number, verdict, state, node, name, with tabs between them
+ask() {
+	IFS=$nl
+	# shellcheck disable=SC2086 # they are lines
+	set -- $fleet_uris
+	unset IFS
+	case $# in
+		0) fleet_answers='' ;;
+		1) fleet_answers=$(ask_nodes "$@" 3>&1 >/dev/null) ;;
+		*) fleet_answers=$(ask_nodes "$@" 3>&1 >/dev/null | sort -n) ;;
+	esac
+}
+
+# ask_nodes URI…: at the same time. A pipeline, as Ctrl+C reaches all of it.
+ask_nodes() {
+	node_uri=$1
+	shift
+	if [ $# -eq 0 ]; then
+		ask_or_give_up </dev/null
+	else
+		ask_or_give_up </dev/null | ask_nodes "$@"
+	fi
+}
+
+ask_or_give_up() {
+	(ask_node) || each_record give_up
+}
+
+give_up() {
+	tell "$1" unknown 'not known' "$3" "$2"
+}
+
+# tell NUMBER VERDICT STATE NODE NAME: a line of the answer
+tell() {
+	printf '%s\n' "$1$tab$2$tab$3$tab$4$tab$5" >&3
+}
+
+# ask_node: that at $node_uri
+ask_node() {
+	LC_CTYPE=${LC_ALL:-${LC_CTYPE:-${LANG:-C}}}
+	unset LC_ALL LANGUAGE VIRSH_DEFAULT_CONNECT_URI
+	LC_MESSAGES=C LC_NUMERIC=C LC_COLLATE=C
+	export LC_CTYPE LC_MESSAGES LC_NUMERIC LC_COLLATE
+	domains='' status_answer='' domain_mark=''
+	each_record enter_node
+	mark domains
+	queue list --all --uuid --name
+	mark status
+	for state in running paused shutoff other; do
+		queue echo "$state$nl"
+		queue list --all --uuid "--state-$state"
+	done
+	mark mark
+	each_record queue_mark
+	ask_libvirt_all
+	read_domains
+	read_states
+	read_marks
+	each_record answer
+}
+
+# each_record FUNCTION: calls it for each VM of this node, with the six lines of its record
+each_record() {
+	for_each=$1
+	IFS=$nl
+	# shellcheck disable=SC2086 # they are lines
+	set -- $fleet_records
+	unset IFS
+	while [ $# -gt 0 ]; do
+		[ "$4" != "$node_uri" ] || "$for_each" "$1" "$2" "$3" "$4" "$5" "$6"
+		shift 6
+	done
+}
+
+# enter_node: the first VM of a node is asked from its directory, where an SSH connection is shared
+enter_node() {
+	[ "$PWD" = "$fleet_base" ] || return 0
+	unset V1ALPHA1_COMMAND_TIMEOUT_SECS
+	[ -z "$fleet_timeout" ] || V1ALPHA1_COMMAND_TIMEOUT_SECS=$fleet_timeout
+	cd "./$2"
+	. ./vm.sh
+	: "${V1ALPHA1_COMMAND_TIMEOUT_SECS:=600}" "${V1ALPHA1_STOP_TIMEOUT_SECS:=60}"
+	: "${V1ALPHA1_WAIT_FOR_READY_TIMEOUT_SECS:=600}"
+	: "${V1ALPHA1_WAIT_FOR_READY_INTERVAL_SECS:=3}" "${V1ALPHA1_WAIT_FOR_READY_SSH_CONNECT_TIMEOUT_SECS:=3}"
+	vm_name="node $node_name"
+	check_knobs
+	find_connection
+}
+
+# ask_libvirt_all: what is queued
+ask_libvirt_all() {
+	run_batch || die 'libvirt did not answer as it should' "$failure"
+}
+
+# The number of the VM, and behind it the mark. One argument of virsh may have 128 KiB.
+queue_mark() {
+	[ "${#batch}" -lt 100000 ] || {
+		ask_libvirt_all
+		mark mark
+	}
+	queue echo "@$1$nl"
+	queue metadata "--domain=$5" --uri=urn:vmp:v1alpha1
+}
+
+# read_domains: lines of UUID and name in $node_domains, of names in $node_names
+read_domains() {
+	node_domains=$nl node_names=$nl
+	IFS=$nl
+	for line in $domains; do
+		line=${line%"${line##*[! ]}"}
+		node_domains=$node_domains$line$nl
+		node_names=$node_names${line#* }$nl
+	done
+	unset IFS
+}
+
+# read_states: lines of UUID and state in $node_states, in libvirt's words
+read_states() {
+	node_states=$nl
+	IFS=$nl
+	for line in $status_answer; do
+		case $line in
+			running | paused | other) state=$line ;;
+			shutoff) state='shut off' ;;
+			*) node_states=$node_states${line%% *}\ $state$nl ;;
+		esac
+	done
+	unset IFS
+}
+
+# read_marks: the numbers of VMs whose domain has the mark that it should have, in $node_current
+read_marks() {
+	node_current=' '
+	IFS='>'
+	for line in $domain_mark; do
+		line=${line##*@}
+		case $fleet_marks in
+			*"$nl$line$nl"*) node_current="$node_current${line%%<*} " ;;
+		esac
+	done
+	unset IFS
+}
+
+# answer: about one VM. The verdict is `current` where its domain has the mark and the name that the directory says.
+answer() {
+	verdict=differs
+	case $node_states in
+		*"$nl$5 running$nl"*) state=running ;;
+		*"$nl$5 paused$nl"*) state=paused ;;
+		*"$nl$5 shut off$nl"*) state='shut off' ;;
+		*"$nl$5 other$nl"*) ask_state "$5" ;;
+		*)
+			verdict=missing state='not there'
+			case $node_names in
+				*"$nl$6$nl"*) state='another domain of that name' ;;
+			esac
+			;;
+	esac
+	case $verdict$node_domains in
+		differs*"$nl$5 $6$nl"*)
+			case $node_current in
+				*" $1 "*) verdict=current ;;
+			esac
+			;;
+	esac
+	tell "$1" "$verdict" "$state" "$3" "$2"
+	[ "$fleet_target$verdict" != statusdiffers ] || (explain "$1" "$2") || :
+}
+
+# ask_state UUID: one of the states that are rare
+ask_state() {
+	status_answer=''
+	mark status
+	queue domstate "--domain=$1"
+	run_batch || say "error: $failure"
+	state=${status_answer%%"$nl"*}
+	state=${state:-not known}
+}
+
+# explain NUMBER NAME: what is wrong with a domain, in the words of the VM's own targets
+explain() {
+	found_mark=''
+	IFS='>'
+	for line in $domain_mark; do
+		line=${line##*@}
+		case $line in
+			"$1<"*) found_mark=$line ;;
+		esac
+	done
+	unset IFS
+	domain_state=$state domain_mark=$found_mark
+	cd "$fleet_base/$2"
+	. ./vm.sh
+	check_owner
+	tell_stale
+}
+
+# each_answer FUNCTION: calls it with the five words of each answer
+each_answer() {
+	for_each=$1
+	IFS=$nl
+	for line in $fleet_answers; do
+		IFS=$tab
+		# shellcheck disable=SC2086 # they are words
+		set -- $line
+		unset IFS
+		"$for_each" "$@"
+	done
+	unset IFS
+}
+
+up() {
+	read_vms
+	ask
+	goals=''
+	each_answer add_up
+}
+
+add_up() {
+	case $2,$3 in
+		current,running) printf '%s: is running\n' "$5" >&2 ;;
+		unknown,*) fleet_failed=yes ;; # its node did not answer, and that was said
+		*) goals="$goals up/$1" ;;
+	esac
+}
+
+down() {
+	goals='' fleet_number=0
+	each_vm add_down
+}
+
+add_down() {
+	! count_selected || goals="$goals down/$fleet_number"
+}
+
+# run_goals MAKE…: in the makefiles of the VMs
+run_goals() {
+	# shellcheck disable=SC2086 # they are words
+	[ -z "$goals" ] || "$@" --no-print-directory -f .fleet/vms.mk $goals || exit
+	[ -z "$fleet_failed" ]
+}
+
+status() {
+	read_vms
+	ask
+	name_width=0 node_width=0
+	each_answer measure
+	each_answer print_row
+	[ -z "$fleet_failed" ]
+}
+
+measure() {
+	[ "${#5}" -le "$name_width" ] || name_width=${#5}
+	[ "${#4}" -le "$node_width" ] || node_width=${#4}
+}
+
+print_row() {
+	[ "$3" = running ] || fleet_failed=yes
+	printf "%-${name_width}s  %-${node_width}s  %s\n" "$5" "$4" "$3"
+}
+
+# one TARGET/NUMBER MAKE…: a target of one VM
+one() {
+	one_target=${1%/*} one_number=${1#*/}
+	shift
+	fleet_number=0 one_name=''
+	each_vm find_one
+	exec "$@" -C "./$one_name" "$one_target"
+}
+
+find_one() {
+	fleet_number=$((fleet_number + 1))
+	[ "$fleet_number" -ne "$one_number" ] || one_name=$1
+}
+
+list() {
+	fleet_number=0
+	each_vm list_one
+}
+
+list_one() {
+	! count_selected || printf '%s\n' "$1"
+}
+
+help() {
+	cat <<-'EOF_HELP'
+		All VMs of this directory, or those in VMS.
+
+		make up                  make and start what is not running; asks each node once
+		make down                stop them, delete all but what is to be retained, clean
+		make status              one line for each VM; an error unless all are running
+		make list                their names
+
+		make -j8 up              eight VMs at a time; -k goes on with the others after one that failed
+		make up VMS="web db"     these two
+		make up VMS='web-*'      those whose names match; in a name with spaces, ? stands for one
+
+		Knobs are those of the VMs, as in make down V1ALPHA1_STOP_TIMEOUT_SECS=10 ('make -C VM help' lists them).
+		More can be done with one VM: make -C VM help
+	EOF_HELP
+}
+
+fleet_target=${1-help}
+[ $# -eq 0 ] || shift
+case $fleet_target in
+	help) help ;;
+	one) one "$@" ;;
+	list)
+		select_vms
+		list
+		;;
+	up | down)
+		select_vms
+		"$fleet_target"
+		run_goals "$@"
+		;;
+	status)
+		select_vms
+		status
+		;;
+	*)
+		complain "there is no target '$fleet_target'; 'make help' lists them"
+		exit 2
+		;;
+esac
