@@ -16,8 +16,8 @@ shared by all pages, so that one page can build on another's registry:
 ``<!-- test: no, REASON -->``                nothing; every other yaml block is marked, or the same as one that is
 
 Besides: links and their anchors resolve, every ``vmp …`` in a block or in backquotes is a command line that vmp takes,
-targets of ``make -C`` are targets of a generated directory, other targets of ``make`` are of the repository or of
-a generated directory, and knobs exist.
+targets of ``make -C`` are targets of a generated directory, other targets of ``make`` are of the repository, of
+a generated directory or of a fleet, and knobs exist.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ from vmp.source import parse
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 PROVISIONER_FILES = ROOT / "src/vmp/provisioners/v1alpha1/files"
+FLEET_FILES = ROOT / "src/vmp/provisioners/v1alpha1/fleet_files"
 GENERATED_PAGES = ("registry.md", "command-line.md", "diagnostics.md")
 
 _FENCE = re.compile(r"(?:<!-- test: (?P<test>[^\n]*?) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
@@ -318,10 +319,13 @@ def make_goals() -> Iterator[tuple[str, bool, Path]]:
 
 def test_targets_of_make_exist(tmp_path: Path) -> None:
     in_repository = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    of_fleet = set(
+        re.findall(r"^targets := (.*)$", (FLEET_FILES / "Makefile").read_text(encoding="utf-8"), re.M)[0].split()
+    )
     (tmp_path / "Makefile").write_bytes((PROVISIONER_FILES / "Makefile").read_bytes())
     wrong = set()
     for goal, in_directory in sorted({(goal, in_directory) for goal, in_directory, _ in make_goals()}):
-        if in_directory or goal not in in_repository:
+        if in_directory or goal not in in_repository | of_fleet:
             result = subprocess.run(
                 ["make", "-n", "-C", str(tmp_path), goal], capture_output=True, text=True, check=False
             )
