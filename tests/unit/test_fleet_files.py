@@ -137,6 +137,43 @@ def test_names_are_only_names(base: Path) -> None:
     assert not [*base.parent.rglob(CANARY)] and not Path(CANARY).exists()
 
 
+def test_no_name_of_a_vm_makes_a_rule_of_make_apply(base: Path) -> None:
+    names = [
+        "Makefile.sh",
+        "Makefile.c",
+        "Makefile.o",
+        "Makefile,v",
+        "s.Makefile",
+        "RCS",
+        "SCCS",
+        "up",
+        "up.sh",
+        "list",
+    ]
+    gen(base, names, "--fleet")
+    for name in names:
+        os.utime(base / name, (2**31, 2**31))
+    before = files(base)
+    assert make(base, "list").stdout.splitlines() == names
+    assert make(base.parent, "-f", str(base / "Makefile"), "list").stdout.splitlines() == names
+    assert files(base) == before
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash --posix", "bash", "busybox sh"])
+def test_any_posix_shell_will_do(base: Path, shell: str) -> None:
+    """libvirt's `test:///default` lives in each virsh, and has the domain `test`."""
+    uuid = "6695eb01-f6a4-8304-79aa-97f2502e193f"
+    text = REGISTRY.replace("qemu:///system", "test:///default").replace("'{VM_NAME}'", "test")
+    text += f"  - {{name: it's, template: base, libvirt: {{domain: {{virtInstall: {{uuid: {uuid}}}}}}}}}\n"
+    text += "  - {name: a b, template: base}\n"
+    assert run("gen", "--fleet", "--base-dir", str(base), stdin=text.encode()).code == 0
+    done = subprocess.run([*shell.split(), ".fleet/fleet.sh", "status"], cwd=base, capture_output=True, text=True)
+    assert done.stdout == "it's  here  running\na b   here  another domain of that name\n", done.stderr
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"it's: error: the domain with UUID {uuid} on test:///default was not made by")
+    assert not list((base / ".fleet").glob("*.tmp"))
+
+
 def test_vms_are_picked_by_name_or_pattern(base: Path) -> None:
     names = ["web-1", "web-2", "db", "my vm", "a*b", "axb", "$HOME", "[x]", "\\n"]
     gen(base, names, "--fleet")

