@@ -80,6 +80,7 @@ def test_twenty_vms_come_up_stay_up_at_one_question_and_go(image: Path, base: Pa
         fleet.make("up")
         times.append(time.monotonic() - begin)
     load = Path("/proc/loadavg").read_text().split()[0]
+    assert min(times) < 2
     print(f"up of 20 VMs that are up: {sorted(times)[5]:.3f} s, {min(times):.3f} to {max(times):.3f} s, load {load}")
 
     status = fleet.make("status", environment=recorder.environment)
@@ -180,6 +181,40 @@ def test_up_says_what_is_stale_and_makes_nothing_anew(image: Path, base: Path, t
     assert "a: resumed domain a" in fleet.make("up").stderr
     virsh("destroy", "c")
     assert "c: started domain c" in fleet.make("up").stderr
+    remove(fleet)
+
+
+WITH_SEED = """
+  - name: "seeded"
+    template: blank
+    cloudInit: {noCloud: {seed: {path: "the/seed of it.iso"}, data: {user-data: {a: 1}, network-config: {version: 2}}}}
+  - name: "secret"
+    template: blank
+    libvirt: {domain: {virtInstall: {graphics: [{name: vnc, options: {type: vnc, passwd: "it's $1"}}]}}}
+"""
+
+
+def test_a_seed_and_passwords_count_too(image: Path, base: Path, tmp_path: Path) -> None:
+    vms = generate(blank(image, WITH_SEED), base, "--fleet")
+    fleet, recorder = Vm(base), Recorder(tmp_path / "recorder")
+    fleet.make("up")
+    assert fleet.make("up", environment=recorder.environment).stderr == "seeded: is running\nsecret: is running\n"
+    assert len(recorder.take()) == 1
+    assert fleet.make("status").stderr == ""
+    document = vms["seeded"].directory / "the/seed of it.iso.d/user-data"
+    document.write_text(document.read_text().replace("1", "2"))
+    secrets = vms["secret"].directory / "secrets.sh"
+    secrets.write_text(secrets.read_text().replace("$1", "$2"))
+    for target in ("up", "status"):
+        said = fleet.make(target).stderr
+        assert "seeded: the cloud-init seed has changed since the domain was made" in said
+        assert "secret: the definition has changed since the domain was made" in said
+    secrets.unlink()
+    for target in ("up", "status"):
+        assert "secret: error: there is no secrets.sh" in fleet.make(target, check=False).stderr
+    (base / ".fleet/1.999999999.tmp").write_text("of a run that was killed")
+    fleet.make("status", check=False)
+    assert not list((base / ".fleet").glob("*.tmp"))
     remove(fleet)
 
 
@@ -297,6 +332,7 @@ def test_two_hundred_defined_vms_are_shown_at_once(image: Path, base: Path, tmp_
         assert [line.split("  ")[-1] for line in status.stdout.splitlines()] == ["shut off"] * len(names)
         assert len(status.stderr.splitlines()) == 1, "make's own"
     load = Path("/proc/loadavg").read_text().split()[0]
+    assert min(times) < 2
     print(f"status of 200 defined VMs: {sorted(times)[2]:.3f} s, {min(times):.3f} to {max(times):.3f} s, load {load}")
     virsh("; ".join(f"undefine {name}" for name in names))
     assert os.listdir(base / ".fleet")

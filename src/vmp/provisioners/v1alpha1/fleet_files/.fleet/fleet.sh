@@ -286,15 +286,18 @@ read_domains() {
 	unset IFS
 }
 
-# read_states: lines of UUID and state in $node_states, in libvirt's words
+# read_states: the UUIDs of the domains in each state
 read_states() {
-	node_states=$nl
+	node_running=$nl node_paused=$nl node_shut_off=$nl node_other=$nl
 	IFS=$nl
 	for line in $status_answer; do
-		case $line in
-			running | paused | other) state=$line ;;
-			shutoff) state='shut off' ;;
-			*) node_states=$node_states${line%% *}\ $state$nl ;;
+		uuid=${line%% *}
+		case $line,$state in
+			running,* | paused,* | shutoff,* | other,*) state=$line ;;
+			*,running) node_running=$node_running$uuid$nl ;;
+			*,paused) node_paused=$node_paused$uuid$nl ;;
+			*,shutoff) node_shut_off=$node_shut_off$uuid$nl ;;
+			*) node_other=$node_other$uuid$nl ;;
 		esac
 	done
 	unset IFS
@@ -316,18 +319,18 @@ read_marks() {
 # answer: about one VM. The verdict is `current` where its domain has the mark and the name that the directory says.
 answer() {
 	verdict=differs
-	case $node_states in
-		*"$nl$5 running$nl"*) state=running ;;
-		*"$nl$5 paused$nl"*) state=paused ;;
-		*"$nl$5 shut off$nl"*) state='shut off' ;;
-		*"$nl$5 other$nl"*) ask_state "$5" ;;
-		*)
-			verdict=missing state='not there'
-			case $node_names in
-				*"$nl$6$nl"*) state='another domain of that name' ;;
-			esac
-			;;
-	esac
+	if has_line "$node_running" "$5"; then
+		state=running
+	elif has_line "$node_shut_off" "$5"; then
+		state='shut off'
+	elif has_line "$node_paused" "$5"; then
+		state=paused
+	elif has_line "$node_other" "$5"; then
+		ask_state "$5"
+	else
+		verdict=missing state='not there'
+		! has_line "$node_names" "$6" || state='another domain of that name'
+	fi
 	case $verdict$node_domains in
 		differs*"$nl$5 $6$nl"*)
 			case $node_current in
