@@ -363,7 +363,7 @@ explain() {
 		esac
 	done
 	unset IFS
-	domain_state=$state domain_mark=$found_mark
+	domain_state=$state domain_mark=$found_mark definition='' seed=''
 	cd "$fleet_base/$2"
 	. ./vm.sh
 	check_owner
