@@ -49,15 +49,14 @@ class RemoteNode:
 
     @property
     def pid(self) -> int:
-        """A process inside the node's namespaces."""
+        """The first process inside the node's namespaces; those below it come and go."""
         ours = os.readlink("/proc/self/ns/net")
         todo = [self.process.pid]
         while todo:
             pid = todo.pop()
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-            if os.readlink(f"/proc/{pid}/ns/net") != ours and not children:
+            if os.readlink(f"/proc/{pid}/ns/net") != ours:
                 return pid
-            todo += map(int, children)
+            todo += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
         raise AssertionError("the node is not there")
 
     def connections(self) -> int:
