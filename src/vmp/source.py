@@ -22,6 +22,7 @@ except ImportError:  # PyYAML without libyaml, as in the self-contained file: sl
 
 MAX_DEPTH = 100
 """Deepest nesting of collections; real registries use about fifteen levels."""
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(
@@ -61,7 +62,10 @@ def parse(text: str, file: str, report: Report) -> Node | None:
         context = error.context_mark if error.context else None
         help_ = f"{error.context} at line {context.line + 1}" if context else None
         span = _span(file, mark, mark) if mark else Span(file, 1, 1, 1, 1)
-        report.error("invalid-yaml", f"not YAML: {error.problem or error}", span, help=help_)
+        if "nesting depth" in (error.problem or ""):  # libyaml as of PyYAML 6.0.4 has a limit of its own
+            report.error("too-deep", _TOO_DEEP, span)
+        else:
+            report.error("invalid-yaml", f"not YAML: {error.problem or error}", span, help=help_)
     except yaml.YAMLError as error:
         # a character that YAML does not allow: libyaml tells no line, so it is looked for
         found = re.search(_NOT_ALLOWED, text)
@@ -71,7 +75,7 @@ def parse(text: str, file: str, report: Report) -> Node | None:
         reason = getattr(error, "reason", None) or "a character that YAML does not allow"
         report.error("invalid-yaml", f"not YAML: {reason}", Span(file, line, column, line, column + 1))
     except RecursionError:  # the parser of PyYAML without libyaml recurses on some inputs
-        report.error("too-deep", f"nested deeper than {MAX_DEPTH} levels", Span(file, 1, 1, 1, 1))
+        report.error("too-deep", _TOO_DEEP, Span(file, 1, 1, 1, 1))
     except _Stop:
         pass
     return None
@@ -183,7 +187,7 @@ class _Composer:
             self.unknown_tag(tag, self.span(event.start_mark, event.end_mark))
         if len(self.stack) == MAX_DEPTH:
             span = self.span(event.start_mark, event.end_mark)
-            self.report.error("too-deep", f"nested deeper than {MAX_DEPTH} levels", span)
+            self.report.error("too-deep", _TOO_DEEP, span)
             raise _Stop
         if event.anchor:
             self.anchors[event.anchor] = None

@@ -210,7 +210,10 @@ make_domain_xml() {
 		(virt_install_options exec_virt_install) || domain_code=$?
 	fi
 	! timed_out "$domain_code" || die "virt-install took longer than $V1ALPHA1_COMMAND_TIMEOUT_SECS seconds and was ended"
-	[ "$domain_code" -eq 0 ] || die "virt-install refused the definition: $(cat domain-error.tmp)"
+	[ "$domain_code" -eq 0 ] || {
+		[ -s domain-error.tmp ] || die_of_disk # there was no room for the reason either
+		die "virt-install refused the definition: $(cat domain-error.tmp)"
+	}
 	domain_xml=$(cat domain.xml.tmp)
 	unescape_twice
 	[ -z "$secrets_file" ] || {
