@@ -80,16 +80,11 @@ def files(directory: Path, unpredictable: frozenset[str]) -> State:
     return state
 
 
-SPARES_WORK = "/domain.xml.sum"
-"""A file that may be missing (after a failure it is, so that virt-install is asked again), but must not be wrong."""
-
-
 def differences(wanted: State, actual: State) -> Iterator[str]:
     """Say what is missing, too much, or another."""
     for name in sorted({*wanted, *actual}):
         if name not in actual:
-            if not name.endswith(SPARES_WORK):
-                yield f"missing: {name}"
+            yield f"missing: {name}"
         elif name not in wanted:
             yield f"left over: {name} ({actual[name]})"
         elif wanted[name] != actual[name]:

@@ -2,7 +2,7 @@
 # Its metadata carries a mark: checksums of the definition and of the seed that it was made from.
 # domain.xml, what libvirt is given, is made once per definition: `down` leaves it, and the next `up` has no need of
 # virt-install, which takes longer than all the rest. domain.xml.sum says what it was made from; without it, as after
-# a failure, the next run asks virt-install.
+# libvirt has refused it, the next run asks virt-install.
 # shellcheck shell=sh disable=SC2034,SC2154,SC1091 # the files of lib/ and vm.sh share their variables
 
 # check_owner: a domain of our name with another UUID is not touched
@@ -335,10 +335,8 @@ start_queued() {
 	run_batch || {
 		start_failure=$failure
 		look_state
-		[ "$domain_state" = running ] || {
-			rm -f domain.xml.sum
-			die "could not create and start domain $domain_name" "$start_failure"
-		}
+		[ "$domain_state" ] || rm -f domain.xml.sum
+		[ "$domain_state" = running ] || die "could not create and start domain $domain_name" "$start_failure"
 	}
 	domain_state=running
 }
