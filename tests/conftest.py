@@ -21,6 +21,10 @@ LAB = os.environ.get("VMP_IN_LAB") == "yes"
 # What is started in the background ignores Ctrl+C, and so would what it starts: tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# A make below another one says which directory it enters; the tests' own are not below `make test`, as a user's are not.
+for variable in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEFILES", "MAKE_TERMOUT", "MAKE_TERMERR"):
+    os.environ.pop(variable, None)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="count a skipped test as a failure")
