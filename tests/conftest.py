@@ -21,7 +21,7 @@ LAB = os.environ.get("VMP_IN_LAB") == "yes"
 # What is started in the background ignores Ctrl+C, and so would what it starts: tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# A make below another one says which directory it enters; the tests' own are not below `make test`, as a user's are not.
+# A make below another one says which directory it enters: a user's is not below `make test`.
 for variable in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEFILES", "MAKE_TERMOUT", "MAKE_TERMERR"):
     os.environ.pop(variable, None)
 

@@ -180,7 +180,11 @@ while [ "$rest" ]; do
 	rest=${rest#"$one"}
 	command=${one#\'}
 	command=${command%%\'*}
-	if [ "$command" != echo ] && count "virsh $command"; then
+	case $command in
+		echo | cpu-compare) counted='' ;; # the provisioner's own marks and gates
+		*) counted=yes ;;
+	esac
+	if [ "$counted" ] && count "virsh $command"; then
 		after=$rest
 		disturb_one "$real" "$@"
 	fi

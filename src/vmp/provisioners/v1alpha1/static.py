@@ -28,6 +28,7 @@ STATIC_NAMES = (
     "lib/status.sh",
     "lib/targets.sh",
     "lib/users.sh",
+    "lib/virsh.sh",
     "lib/volume.sh",
     "lib/wait.sh",
 )

@@ -99,8 +99,18 @@ note_lost() {
 	[ "$4" = Retain ] || [ "${7-}" = "$seed_path" ] || stale_lost="$stale_lost${stale_lost:+, }$1/$2"
 }
 
-# define_domain: the start of a queue that defines it from domain.xml
-define_domain() {
+# queue_domain THEN: that it is defined from domain.xml and, with `start`, started
+queue_domain() {
+	queue define --file=domain.xml
+	[ -z "$domain_autostart" ] || queue autostart "--domain=$domain_uuid"
+	queue_done "created domain $domain_name"
+	[ "$1" = start ] || return 0
+	queue start "--domain=$domain_uuid"
+	queue_done "started domain $domain_name"
+}
+
+# provide_domain_xml: what queue_domain needs
+provide_domain_xml() {
 	definition
 	domain_provisioner="<vmp:provisioner xmlns:vmp=\"urn:vmp:v1alpha1\" definition=\"$definition\" seed=\"$seed\"/>"
 	if [ -z "$install_pid" ] && domain_xml_fits; then
@@ -108,9 +118,6 @@ define_domain() {
 	else
 		make_domain_xml
 	fi
-	queue define --file=domain.xml
-	[ -z "$domain_autostart" ] || queue autostart "--domain=$domain_uuid"
-	queue_done "created domain $domain_name"
 }
 
 # begin_domain_xml: virt-install starts beside what is still to be done, once that cannot change its answer: which volume
@@ -158,6 +165,7 @@ domain_xml_fits() {
 	variable=yes
 	virt_install_options note_variable
 	[ -z "$variable" ] || return 1
+	domain_xml=$(cat domain.xml)
 	sum_domain_xml
 	[ "$stamp" = "$domain_sum" ]
 }
@@ -184,14 +192,11 @@ match_disk() {
 	esac
 }
 
-# sum_domain_xml: of domain.xml and what it depends on beyond the definition, in $domain_sum
+# sum_domain_xml: of $domain_xml and what it depends on beyond the definition, in $domain_sum
 sum_domain_xml() {
 	sum_paths='' number=0 facts=$volume_facts
 	each_volume note_path
-	domain_sum=$({
-		print_word "$libvirt_uri" "$sum_paths"
-		cat domain.xml
-	} | cksum)
+	domain_sum=$(print_word "$libvirt_uri" "$sum_paths" "$domain_xml" | cksum)
 	domain_sum=${domain_sum%% *}-${domain_sum#* }
 }
 
@@ -229,7 +234,6 @@ make_domain_xml() {
 
 # mark_again: domain.xml as it is, but for a seed that has changed
 mark_again() {
-	domain_xml=$(cat domain.xml)
 	case $domain_xml in
 		*"$domain_provisioner"*) return 0 ;;
 	esac
@@ -239,10 +243,11 @@ mark_again() {
 
 # write_domain_xml BEFORE AFTER: domain.xml, with the mark between them
 write_domain_xml() {
-	rm -f domain.xml.sum
-	printf '%s%s%s\n' "$1" "$domain_provisioner" "$2" >domain.xml.tmp || die_of_disk
+	domain_xml=$1$domain_provisioner$2
+	[ ! -e domain.xml.sum ] || rm -f domain.xml.sum
+	printf '%s\n' "$domain_xml" >domain.xml.tmp || die_of_disk
 	mv -f domain.xml.tmp domain.xml
-	rm -f domain-error.tmp
+	[ ! -e domain-error.tmp ] || rm -f domain-error.tmp
 	sum_domain_xml
 	printf '%s\n' "$definition $domain_sum" >domain.xml.sum || die_of_disk
 }
@@ -278,7 +283,8 @@ unescape_twice() {
 
 create_domain() {
 	[ -z "$domain_state" ] || return 0
-	define_domain
+	provide_domain_xml
+	queue_domain ''
 	run_batch || {
 		rm -f domain.xml.sum
 		die "could not create domain $domain_name" "$failure"
@@ -288,9 +294,8 @@ create_domain() {
 
 create_and_start_domain() {
 	if [ -z "$domain_state" ]; then
-		define_domain
-		queue start "--domain=$domain_uuid"
-		queue_done "started domain $domain_name"
+		provide_domain_xml
+		queue_domain start
 		start_queued
 	else
 		start_domain
@@ -471,5 +476,7 @@ undefine_domain() {
 }
 
 forget_domain() {
-	rm -f known_hosts known_hosts.old
+	if [ -e known_hosts ] || [ -e known_hosts.old ]; then
+		rm -f known_hosts known_hosts.old
+	fi
 }

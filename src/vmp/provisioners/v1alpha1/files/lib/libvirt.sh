@@ -1,4 +1,4 @@
-# Talking to libvirt: commands are queued and carried out in one connection, `virsh -q 'cmd; cmd; …'`.
+# Talking to libvirt: commands are queued, and virsh.sh has them carried out: `virsh -q 'cmd; cmd; …'`.
 # virsh goes on after an error and its exit code is the last command's, so marks printed by its own `echo` tell
 # which answer, and which error, belongs to which command. Marks start with /@/ and this
 # process: no name in libvirt holds a slash, and what domains say of themselves is not read.
@@ -113,37 +113,11 @@ look_volume() {
 	queue vol-path "--pool=$7" "--vol=$8"
 }
 
-# run_batch: one connection. What `look` asked is then in domains, pools, active_pools, networks, active_networks,
-# domain_state ('' = not defined), domain_mark, and one record per pool and volume in pool_facts and volume_facts.
-# False when a command failed, with libvirt's words for the first failure in $failure.
-run_batch() {
-	mark end
-	find_bound
-	answer=$(ask_libvirt | sed \
-		-e '/^ *<\(title\|description\|cmdline\|entry\)[ >].*<\/\(title\|description\|cmdline\|entry\)>$/d' \
-		-e '/^ *<title>/,/<\/title>$/d' -e '/^ *<description>/,/<\/description>$/d' -e '/^ *<metadata>$/,/^ *<\/metadata>$/d' \
-		-e '/^ *<cmdline>/,/<\/cmdline>$/d' -e '/^ *<entry[ >]/,/<\/entry>$/d' \
-		-e '/<source /b' -e '/<path>/b' -e '/backingStore>/b' -e '/<provisioner /b' -e '/<kernel>/b' -e '/<initrd>/b' \
-		-e '/^ *<[/a-z]/d') || :
-	batch='' batch_bytes=0
-	# shellcheck disable=SC2086 # they are words
-	[ -z "$xml_files" ] || rm -f $xml_files
-	xml_files=''
-	read_answer
-}
-
-# ask_libvirt: a dead connection is found out by virsh itself; a daemon that hangs, by the bound. What is uploaded adds
-# to it.
-ask_libvirt() {
-	ask_code=0
-	bound_of "$batch_bytes"
-	bounded "$bound_seconds" virsh -q -c "$connection" "$batch" 2>&1 || ask_code=$?
-	# A mark of its own: some sections do not mind errors.
-	! timed_out "$ask_code" || printf '\n%s\n' "/@/$$/bound" "error: virsh took longer than $bound_seconds seconds and was ended"
-}
-
+# read_answer SECTION: what `look` asked is then in domains, pools, active_pools, networks, active_networks, domain_state
+# ('' = not defined), domain_mark, and one record per pool and volume in pool_facts and volume_facts; libvirt's words for
+# the first failure in failure.
 read_answer() {
-	failure='' errors='' section='' ended=''
+	failure='' errors='' section=$1 ended=''
 	while IFS= read -r line; do
 		case $line in
 			"/@/$$/"*) read_mark "${line#"/@/$$/"}" ;;
@@ -205,6 +179,7 @@ read_mark() {
 
 read_error() {
 	case $section in
+		gate) ;;          # its command fails
 		'users start') ;; # a pool that cannot be started holds nothing
 		shutdown) ;;      # whether the guest heard it shows in its state
 		undefine) undefine_failure="$undefine_failure${undefine_failure:+: }$1" ;;
@@ -262,6 +237,7 @@ read_line() {
 				*) base_path=$line ;;
 			esac
 			;;
+		gate) ;;
 		users*) read_user ;;
 		address*) address_answer=$address_answer$section\ $line$nl ;;
 		status) status_answer=$status_answer$line$nl ;;

@@ -27,6 +27,11 @@ lock() {
 	done
 	locks=$locks$lock_link$nl
 	trap leave EXIT
+	trap_signals
+}
+
+# trap_signals: so that these, too, end with `leave`
+trap_signals() {
 	trap 'exit 129' HUP
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
@@ -34,7 +39,8 @@ lock() {
 
 # leave: the end of this run, also one that failed
 leave() {
-	[ -z "$install_pid" ] || kill "$install_pid" 2>/dev/null || :
+	[ -z "$install_pid$seed_pid" ] || kill ${install_pid:+"$install_pid"} ${seed_pid:+"$seed_pid"} 2>/dev/null || :
+	hang_up
 	while [ "$locks" ]; do
 		rm -f "${locks%%"$nl"*}"
 		locks=${locks#*"$nl"}

@@ -26,6 +26,7 @@ nl='
 : "${V1ALPHA1_WAIT_FOR_READY_TIMEOUT_SECS:=600}"
 : "${V1ALPHA1_WAIT_FOR_READY_INTERVAL_SECS:=3}" "${V1ALPHA1_WAIT_FOR_READY_SSH_CONNECT_TIMEOUT_SECS:=3}"
 install_pid='' # of a virt-install that runs beside other work
+seed_pid=''    # of what makes the seed beside other work
 locks=''       # what to remove at the end
 definition='' seed=''
 LIBVIRT_DEFAULT_URI=$libvirt_uri
@@ -36,6 +37,7 @@ export LIBVIRT_DEFAULT_URI
 . lib/lock.sh
 . lib/node.sh
 . lib/libvirt.sh
+. lib/virsh.sh
 . lib/image.sh
 . lib/seed.sh
 . lib/pool.sh

@@ -1,6 +1,8 @@
 # What is said to the user, and small things that have no other place.
 # shellcheck shell=sh disable=SC2034,SC2154 # the files of lib/ and vm.sh share their variables
 
+file_sizes=$nl # lines of name, blank, slash, bytes
+
 say() {
 	printf '%s: %s\n' "$vm_name" "$*" >&2
 }
@@ -32,8 +34,23 @@ size() {
 	size=$((size))
 }
 
+# file_size FILE: the same, once in a run: for files that do not change meanwhile
+file_size() {
+	case $file_sizes in
+		*"$nl$1 /"*)
+			size=${file_sizes#*"$nl$1 /"}
+			size=${size%%"$nl"*}
+			;;
+		*)
+			size "$1"
+			file_sizes=$file_sizes$1\ /$size$nl
+			;;
+	esac
+}
+
 # has_holes FILE: after size FILE; true when much less of it is on the disk (a compressing file system looks the same)
 has_holes() {
+	[ "$size" -gt 1048576 ] || return 1
 	holes=$(du -k "$1") || return 1
 	[ "$((${holes%%[!0-9]*} * 1024 + 1048576))" -lt "$size" ]
 }

@@ -21,24 +21,41 @@ seed_checksum() {
 	EOF_SUMS
 }
 
+# build_seed: beside other work, until await_seed
 build_seed() {
 	[ "$seed_path" ] || return 0
 	local_file "$seed_path"
 	seed_file=$local_file
 	seed_checksum
 	seed_stamp=''
-	[ ! -e "$seed_file.sum" ] || seed_stamp=$(cat "$seed_file.sum")
+	[ ! -e "$seed_file.sum" ] || read -r seed_stamp <"$seed_file.sum" || :
 	if [ -s "$seed_file" ]; then
 		size "$seed_file"
 		[ "$seed_stamp" != "$seed $size" ] || return 0
 	fi
-	rm -f "$seed_file.sum"
+	find_bound
+	have xorriso genisoimage mkisofs cloud-localds
+	make_seed &
+	seed_pid=$!
+	trap leave EXIT
+}
+
+# await_seed: false when it could not be made, and that has been said
+await_seed() {
+	[ "$seed_pid" ] || return 0
+	seed_code=0
+	wait "$seed_pid" || seed_code=$?
+	seed_pid=''
+	[ "$seed_code" -eq 0 ] || return 1
+	say "made $seed_path"
+}
+
+make_seed() {
+	[ ! -e "$seed_file.sum" ] || rm -f "$seed_file.sum"
 	set --
 	for document in meta-data user-data vendor-data network-config; do
 		[ ! -e "$seed_file.d/$document" ] || set -- "$@" "$seed_file.d/$document"
 	done
-	find_bound
-	have xorriso genisoimage mkisofs cloud-localds
 	seed_code=0
 	seed_output=$(make_iso "$@" 2>&1) || seed_code=$?
 	if [ "$seed_code" -ne 0 ] && ! timed_out "$seed_code"; then # xorriso 1.5.4 crashes once in a thousand times
@@ -53,12 +70,11 @@ build_seed() {
 	mv -f "$seed_file.tmp" "$seed_file"
 	size "$seed_file"
 	printf '%s\n' "$seed $size" >"$seed_file.sum" || die_of_disk
-	say "made $seed_path"
 }
 
 # make_iso DOCUMENT…: with the command that `have` found
 make_iso() {
-	rm -f "$seed_file.tmp"
+	[ ! -e "$seed_file.tmp" ] || rm -f "$seed_file.tmp"
 	case $found in
 		xorriso) # not by its mkisofs emulation, which fails below a directory with a '=' in its name
 			for document; do

@@ -72,9 +72,9 @@ run_target() {
 
 # clear_leftovers: what a run that was killed has left here; one process, and only where there is something
 clear_leftovers() {
-	for leftover in create-*.tmp volume.tmp volume-end.tmp domain.xml.tmp domain-error.tmp; do
-		[ ! -f "$leftover" ] || {
-			rm -f create-*.tmp volume.tmp volume-end.tmp domain.xml.tmp domain-error.tmp
+	for leftover in create-*.tmp volume.tmp volume-end.tmp domain.xml.tmp domain-error.tmp gate.tmp answers.tmp; do
+		[ ! -e "$leftover" ] || {
+			rm -f create-*.tmp volume.tmp volume-end.tmp domain.xml.tmp domain-error.tmp gate.tmp answers.tmp
 			return
 		}
 	done
@@ -96,15 +96,18 @@ need_for_build() {
 build() {
 	build_image
 	build_seed
+	await_seed || exit 1
 }
 
-# make_volumes THEN: pools too; THEN is what is made of them (domain, or ''). The files are needed to make the volumes, and to see whether they are whole.
+# make_volumes THEN: pools too; THEN is what is made of them (domain; start: and it is started; ''). The files are needed
+# to make the volumes, and to see whether they are whole.
 make_volumes() {
 	[ "$domain_state" ] || need_for_build
 	create_pools_that_stopped
 	if [ -z "$domain_state" ] || volumes_missing; then
 		need_for_build
-		build
+		build_image
+		build_seed
 	fi
 	create_volumes "$1"
 }
@@ -120,7 +123,7 @@ up() {
 	prepare
 	up_before=$domain_state
 	[ "$domain_state" ] || need 'make the domain' virt-install
-	make_volumes domain
+	make_volumes start
 	create_and_start_domain
 	[ "$up_before" ] || return 0
 	tell_stale

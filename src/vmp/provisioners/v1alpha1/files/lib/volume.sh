@@ -36,23 +36,68 @@ note_missing() {
 	[ "$path" ] || missing=yes
 }
 
-# create_volumes THEN: what is made of them (domain, or '') may begin once they are there
+# create_volumes THEN: what is made of them (as for make_volumes) may begin once they are there
 create_volumes() {
 	while :; do
 		settle_volumes
 		[ -z "$1" ] || begin_domain_xml
-		number=0 facts=$volume_facts
-		each_volume check_fixed
 		each_pool queue_pool
 		deferred='' uploading='' number=0 facts=$volume_facts
 		each_volume plan_volume
 		if [ -z "$batch" ]; then
+			number=0 facts=$volume_facts
+			each_volume check_fixed
 			[ -z "$deferred" ] || die "volume $deferred is missing; another volume is backed by it"
 			return 0
 		fi
 		look
+		put_aside
+		is_foreseen "$aside_batch" || {
+			hang_up
+			foresee_rest "$1"
+		}
+		number=0 facts=$volume_facts
+		each_volume check_fixed
+		take_up
 		run_batch || mend_volumes
 	done
+}
+
+# foresee_rest THEN: the plan is carried out, then what it makes is filled, then the domain is defined
+foresee_rest() {
+	batch=$aside_batch
+	foreseen='' foreseen_bytes=0
+	foresee
+	number=0 facts=$volume_facts
+	each_volume foresee_upload
+	[ -z "$batch" ] || {
+		look
+		foresee
+	}
+	[ -z "$1" ] || [ "$domain_state" ] || {
+		queue_domain "$1"
+		foresee
+	}
+}
+
+foresee_upload() {
+	next_volume
+	[ "$6" = upload ] && [ -z "$path" ] || return 0
+	case $partial in
+		*" $number "*) return ;;
+	esac
+	queue_upload "$@"
+	foreseen_bytes=$((foreseen_bytes + size))
+}
+
+# put_aside, take_up: what is planned, and the XML files that it names, wait while a question is asked
+put_aside() {
+	aside_batch=$batch aside_bytes=$batch_bytes aside_xml=$xml_files aside_facts=$facts aside_number=$number
+	batch='' batch_bytes=0 xml_files=''
+}
+
+take_up() {
+	batch=$aside_batch batch_bytes=$aside_bytes xml_files=$aside_xml facts=$aside_facts number=$aside_number
 }
 
 # plan_volume POOL NAME FORMAT POLICY CAPACITY KIND SOURCE…: queues the next step towards it
@@ -114,16 +159,15 @@ queue_create_volume() {
 plan_upload() {
 	case $partial in
 		*" $number "*)
-			[ -s "$7" ] || give_volumes_up "cannot upload $7 to volume $1/$2: there is no such file, or it is empty"
-			size "$7"
+			[ "$7" != "$seed_path" ] || await_seed || {
+				undo_volumes
+				exit 1
+			}
+			check_upload "$@"
+			queue_upload "$@"
+			file_size "$7"
 			say "uploading $7 ($(((size + 1048575) / 1048576)) MiB) to volume $1/$2"
-			if has_holes "$7"; then # they stay holes
-				queue vol-upload "--pool=$1" "--vol=$2" "--file=$7" --sparse
-			else
-				queue vol-upload "--pool=$1" "--vol=$2" "--file=$7"
-			fi
 			batch_bytes=$((batch_bytes + size))
-			mark "filled $number $1/$2"
 			uploading=$uploading$1/$2$nl
 			return
 			;;
@@ -135,18 +179,33 @@ plan_upload() {
 		case $filled in
 			*" $number "*) return ;;
 		esac
-		# A question in the midst of planning: what is queued, and the XML files that it names, wait meanwhile.
-		replace_facts=$facts replace_batch=$batch replace_bytes=$batch_bytes replace_number=$number replace_xml=$xml_files
-		batch='' xml_files=''
+		put_aside
 		find_users
 		! user_of "$path" "$1/$2" || die "volume $1/$2 is used by $user: it is not this VM's to fill" \
 			'give the volume another name or pool'
-		facts=$replace_facts batch=$replace_batch batch_bytes=$replace_bytes number=$replace_number xml_files=$replace_xml
+		take_up
 		queue vol-delete "--pool=$1" "--vol=$2"
 	fi
-	[ -s "$7" ] || die "cannot upload $7 to volume $1/$2: there is no such file, or it is empty"
+	check_upload "$@"
 	queue_create_volume "$1" "$2" raw 1
 	mark "made $number"
+}
+
+check_upload() {
+	[ "$7" = "$seed_path" ] && [ "$seed_pid" ] || [ -s "$7" ] ||
+		give_volumes_up "cannot upload $7 to volume $1/$2: there is no such file, or it is empty"
+}
+
+# queue_upload POOL NAME FORMAT POLICY CAPACITY upload FILE
+queue_upload() {
+	# A seed may be in the making still; it is small, and has no holes.
+	size=0
+	if [ "$7" != "$seed_path" ] && file_size "$7" && has_holes "$7"; then
+		queue vol-upload "--pool=$1" "--vol=$2" "--file=$7" --sparse
+	else
+		queue vol-upload "--pool=$1" "--vol=$2" "--file=$7"
+	fi
+	mark "filled $number $1/$2"
 }
 
 # plan_growth POOL NAME FORMAT POLICY CAPACITY…: before there is a domain, a volume that is smaller than described is
@@ -211,7 +270,7 @@ settle_volume() {
 		esac
 		give_volumes_up "cannot tell whether volume $1/$2 is complete: there is no $7, or it is empty"
 	fi
-	size "$7"
+	file_size "$7"
 	[ "$physical" -lt "$size" ] || return 0 # a guest's writes may have made it larger
 	settled=yes still=0 settle_facts=$facts
 	say "volume $1/$2 is incomplete ($physical of $size bytes): waiting to see whether it grows"
@@ -277,7 +336,7 @@ same_ends() {
 
 # die_other POOL NAME FILE BYTES
 die_other() {
-	size "$3"
+	file_size "$3"
 	die "volume $1/$2 is something else than $3: it has $4 bytes, the file has $size" \
 		"give this VM's volume another name, or delete it when it is not needed"
 }
@@ -296,7 +355,7 @@ check_fixed() {
 	[ "$fixed" ] || return 0
 	checked="$checked$number "
 	fixed_facts=$facts fixed_number=$number fixed_physical=$physical
-	size "$7"
+	file_size "$7"
 	same_ends "$1" "$2" "$7" "$size" || die_other "$1" "$2" "$7" "$fixed_physical"
 	facts=$fixed_facts number=$fixed_number
 }
@@ -355,12 +414,17 @@ queue_rebuild() {
 	queue pool-start "--pool=$1"
 }
 
-# give_volumes_up MESSAGE…: nothing half made stays behind
+# give_volumes_up MESSAGE…
 give_volumes_up() {
+	undo_volumes
+	die "$@"
+}
+
+# undo_volumes: nothing half made stays behind
+undo_volumes() {
 	batch='' number=0
 	each_volume queue_undo
 	[ -z "$batch" ] || run_batch || :
-	die "$@"
 }
 
 # A file that is there, while its pool does not know it.

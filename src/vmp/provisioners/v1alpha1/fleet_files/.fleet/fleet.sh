@@ -115,6 +115,7 @@ load_library() {
 	. lib/command.sh
 	. lib/node.sh
 	. lib/libvirt.sh
+	. lib/virsh.sh
 	. lib/seed.sh
 	. lib/domain.sh
 	need 'talk to libvirt' virsh

@@ -1,0 +1,132 @@
+# The process of virsh: one carries out one batch, or several that are foreseen. Between two of these it stands at a gate,
+# a command that reads from a FIFO and ends when that is opened. What is decided meanwhile must be what was foreseen, to the
+# letter: then the gate is opened, and nobody waits for another connection. Else that virsh is ended at the gate, where it
+# does nothing, and a new one does what was decided.
+# shellcheck shell=sh disable=SC2034,SC2154 # the files of lib/ and vm.sh share their variables
+
+foreseen=''      # the batches to come, each behind a gate
+foreseen_bytes=0 # what they upload
+talk=''          # the process of the virsh that stands at a gate
+talk_gate=''     # that which opens it
+
+# An error makes virsh write what it has said before; cpu-compare finds no CPU in an empty file, and asks libvirt nothing.
+gate="'cpu-compare' '--file=/@/' ; 'cpu-compare' '--file=gate.tmp' ; 'echo' '$nl/@/$$/go$nl' ; "
+
+end="'echo' '$nl/@/$$/end$nl' ; " # of a batch
+
+# foresee: what is queued is likely to be the batch after the next, or after those foreseen already
+foresee() {
+	foreseen=$foreseen$gate$batch$end
+	batch=''
+}
+
+# is_foreseen BATCH: whether it is the next of those foreseen
+is_foreseen() {
+	case $foreseen in
+		"$gate$1$end" | "$gate$1$end$gate"*) return 0 ;;
+	esac
+	return 1
+}
+
+# run_batch: carries out what is queued. False when a command failed, with libvirt's words in $failure (see read_answer).
+run_batch() {
+	find_bound
+	bound_of "$batch_bytes"
+	if is_foreseen "$batch"; then
+		foreseen=${foreseen#"$gate$batch$end"}
+	else
+		hang_up
+	fi
+	batch=$batch$end
+	if [ "$talk" ]; then
+		: >gate.tmp &
+		talk_gate=$!
+		hear gate
+	elif [ "$foreseen" ] && begin_talk; then
+		bound_of "$batch_bytes"
+		hear ''
+	else
+		foreseen=''
+		answer=$(ask_libvirt | sed \
+			-e '/^ *<\(title\|description\|cmdline\|entry\)[ >].*<\/\(title\|description\|cmdline\|entry\)>$/d' \
+			-e '/^ *<title>/,/<\/title>$/d' -e '/^ *<description>/,/<\/description>$/d' -e '/^ *<metadata>$/,/^ *<\/metadata>$/d' \
+			-e '/^ *<cmdline>/,/<\/cmdline>$/d' -e '/^ *<entry[ >]/,/<\/entry>$/d' \
+			-e '/<source /b' -e '/<path>/b' -e '/backingStore>/b' -e '/<provisioner /b' -e '/<kernel>/b' -e '/<initrd>/b' \
+			-e '/^ *<[/a-z]/d') || :
+		read_answer ''
+	fi
+	batch='' batch_bytes=0
+	# shellcheck disable=SC2086 # they are words
+	[ -z "$xml_files" ] || rm -f $xml_files
+	xml_files=''
+	[ -z "$failure" ]
+}
+
+# ask_libvirt: a dead connection is found out by virsh itself; a daemon that hangs, by the bound. What is uploaded adds
+# to it.
+ask_libvirt() {
+	ask_code=0
+	bounded "$bound_seconds" virsh -q -c "$connection" "$batch" 2>&1 || ask_code=$?
+	! timed_out "$ask_code" || tell_bound
+}
+
+# A mark of its own: some sections do not mind errors.
+tell_bound() {
+	printf '\n%s\n' "/@/$$/bound" "error: virsh took longer than $bound_seconds seconds and was ended"
+}
+
+# begin_talk: starts the virsh of the batch and of all that is foreseen; false where there are no FIFOs. Its own bound is
+# for the case that nobody is left to end it.
+begin_talk() {
+	mkfifo gate.tmp answers.tmp 2>/dev/null || return 1
+	trap leave EXIT
+	trap_signals
+	if [ -t 0 ]; then exec 4<&0; else exec 4</dev/null; fi # else what runs beside this shell has no terminal to ask at
+	exec 6<>answers.tmp                                    # a FIFO that is read and written waits for nobody
+	bound_of "$foreseen_bytes"
+	(exec_bounded "$((bound_seconds * 10))" virsh -q -c "$connection" "$batch$foreseen") \
+		<&4 >&6 2>&1 4<&- 6>&- 8>&- 9>&- &
+	talk=$!
+	exec 5<answers.tmp
+	exec 4<&- 6>&-
+}
+
+# hear SECTION: the answer to one batch, line by line, as the rest is for the next. Who ends this shell meanwhile leaves a
+# reader that ends virsh before the next gate.
+hear() {
+	hear_code=0
+	trap - HUP INT TERM
+	# shellcheck disable=SC2016 # the shell that is started expands it
+	answer=$(bounded "$bound_seconds" sh -c '
+		trap "" PIPE
+		while IFS= read -r line; do
+			printf "%s\n" "$line" 2>/dev/null || {
+				kill "$1"
+				exit
+			}
+			[ "$line" != "$2" ] || exit 0
+		done
+	' sh "$talk" "/@/$$/end" <&5) || hear_code=$?
+	trap_signals
+	! timed_out "$hear_code" || answer=$answer$(tell_bound)
+	read_answer "$1"
+	[ -z "$ended" ] || talk_gate=''
+	if [ -z "$ended" ]; then
+		hang_up
+	elif [ -z "$foreseen" ]; then
+		forget_talk # it ends by itself
+	fi
+}
+
+# hang_up: ends the virsh that stands at a gate
+hang_up() {
+	[ "$talk" ] || return 0
+	kill "$talk" ${talk_gate:+"$talk_gate"} 2>/dev/null || :
+	forget_talk
+}
+
+forget_talk() {
+	talk='' talk_gate='' foreseen='' foreseen_bytes=0
+	exec 5<&-
+	rm -f gate.tmp answers.tmp
+}
