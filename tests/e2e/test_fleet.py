@@ -305,7 +305,7 @@ def test_two_hundred_defined_vms_are_shown_at_once(image: Path, base: Path, tmp_
     generate(registry(image, names), base, "--fleet")
     script = """
     for name; do
-        (cd "./$name" && . ./vm.sh && . lib/say.sh && . lib/seed.sh && . lib/domain.sh && definition &&
+        (cd "./$name" && . ./vm.sh && . lib/say.sh && . lib/seed.sh && . lib/definition.sh && definition &&
         printf '%s %s %s\\n' "$name" "$domain_uuid" "$definition")
     done
     """

@@ -89,9 +89,20 @@ disturb() {
 	exec "$@"
 }
 
+# run COMMAND…: a signal to this shell, as from timeout, reaches it
+run() {
+	"$@" &
+	child=$!
+	trap 'kill "$child"; exit 143' TERM
+	code=0
+	wait "$child" || code=$?
+	trap - TERM
+	return "$code"
+}
+
 # disturb_one: one command out of a batch of virsh: $before, $one and $after are parts of it, "$@" is the rest of the call
 disturb_one() {
-	[ -z "$before" ] || "$@" "$before"
+	[ -z "$before" ] || run "$@" "$before"
 	case $FAULT_MODE in
 		kill-during | kill-at-end)
 			part "$@" &
@@ -100,7 +111,7 @@ disturb_one() {
 			wait "$!"
 			;;
 		kill-after)
-			"$@" "$one"
+			run "$@" "$one"
 			slay
 			;;
 		daemon-during)
@@ -119,17 +130,17 @@ disturb_one() {
 			printf 'error: a fault on purpose\n'
 			;;
 		lost-after)
-			"$@" "$one"
+			run "$@" "$one"
 			hit
 			printf 'error: Disconnected from qemu:///system due to end of file\n'
 			exit 1
 			;;
 		hang-after)
-			"$@" "$one"
+			run "$@" "$one"
 			hang
 			;;
 	esac
-	[ -z "$after" ] || "$@" "$after"
+	[ -z "$after" ] || exec "$@" "$after"
 	exit
 }
 

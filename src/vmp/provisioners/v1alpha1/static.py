@@ -14,6 +14,8 @@ STATIC_NAMES = (
     "lib/askpass",
     "lib/command.sh",
     "lib/console.sh",
+    "lib/definition.sh",
+    "lib/domain-xml.sh",
     "lib/domain.sh",
     "lib/image.sh",
     "lib/libvirt.sh",

@@ -43,6 +43,8 @@ export LIBVIRT_DEFAULT_URI
 . lib/pool.sh
 . lib/volume.sh
 . lib/users.sh
+. lib/definition.sh
+. lib/domain-xml.sh
 . lib/domain.sh
 . lib/address.sh
 . lib/ssh.sh

@@ -21,7 +21,8 @@ seed_checksum() {
 	EOF_SUMS
 }
 
-# build_seed: beside other work, until await_seed
+# build_seed: beside other work, until await_seed. "$seed_file.sum" says what the file was made from; while it is made, what
+# the tool says is written there, so that nothing half made has a sum.
 build_seed() {
 	[ "$seed_path" ] || return 0
 	local_file "$seed_path"
@@ -35,60 +36,64 @@ build_seed() {
 	fi
 	find_bound
 	have xorriso genisoimage mkisofs cloud-localds
-	make_seed &
-	seed_pid=$!
+	seed_tool=$found
+	begin_iso
 	trap leave EXIT
+}
+
+begin_iso() {
+	[ ! -e "$seed_file.tmp" ] || rm -f "$seed_file.tmp"
+	exec_iso >"$seed_file.sum" 2>&1 &
+	seed_pid=$!
 }
 
 # await_seed: false when it could not be made, and that has been said
 await_seed() {
 	[ "$seed_pid" ] || return 0
-	seed_code=0
-	wait "$seed_pid" || seed_code=$?
-	seed_pid=''
-	[ "$seed_code" -eq 0 ] || return 1
-	say "made $seed_path"
-}
-
-make_seed() {
-	[ ! -e "$seed_file.sum" ] || rm -f "$seed_file.sum"
-	set --
-	for document in meta-data user-data vendor-data network-config; do
-		[ ! -e "$seed_file.d/$document" ] || set -- "$@" "$seed_file.d/$document"
-	done
-	seed_code=0
-	seed_output=$(make_iso "$@" 2>&1) || seed_code=$?
+	await_iso
 	if [ "$seed_code" -ne 0 ] && ! timed_out "$seed_code"; then # xorriso 1.5.4 crashes once in a thousand times
-		seed_code=0
-		seed_output=$(make_iso "$@" 2>&1) || seed_code=$?
+		begin_iso
+		await_iso
 	fi
-	! timed_out "$seed_code" || seed_output="$found took longer than $V1ALPHA1_COMMAND_TIMEOUT_SECS seconds and was ended"
 	if [ "$seed_code" -ne 0 ] || [ ! -s "$seed_file.tmp" ]; then
-		rm -f "$seed_file.tmp"
-		die "could not make $seed_path" "${seed_output:-$found made nothing (exit code $seed_code)}"
+		seed_output=$(cat "$seed_file.sum") || seed_output=''
+		! timed_out "$seed_code" || seed_output="$seed_tool took longer than $V1ALPHA1_COMMAND_TIMEOUT_SECS seconds and was ended"
+		rm -f "$seed_file.tmp" "$seed_file.sum"
+		(die "could not make $seed_path" "${seed_output:-$seed_tool made nothing (exit code $seed_code)}")
+		return 1
 	fi
 	mv -f "$seed_file.tmp" "$seed_file"
 	size "$seed_file"
 	printf '%s\n' "$seed $size" >"$seed_file.sum" || die_of_disk
+	say "made $seed_path"
 }
 
-# make_iso DOCUMENT…: with the command that `have` found
-make_iso() {
-	[ ! -e "$seed_file.tmp" ] || rm -f "$seed_file.tmp"
-	case $found in
+await_iso() {
+	seed_code=0
+	wait "$seed_pid" || seed_code=$?
+	seed_pid=''
+}
+
+# exec_iso: "$seed_file.tmp" of all documents, in place of this shell
+exec_iso() {
+	set --
+	for document in meta-data user-data vendor-data network-config; do
+		[ ! -e "$seed_file.d/$document" ] || set -- "$@" "$seed_file.d/$document"
+	done
+	case $seed_tool in
 		xorriso) # not by its mkisofs emulation, which fails below a directory with a '=' in its name
 			for document; do
 				set -- "$@" -map "$document" "/${document##*/}"
 				shift
 			done
-			bounded "$V1ALPHA1_COMMAND_TIMEOUT_SECS" xorriso -no_rc -report_about SORRY -outdev "$seed_file.tmp" -volid cidata -joliet on -rockridge on "$@"
+			set -- -no_rc -report_about SORRY -outdev "$seed_file.tmp" -volid cidata -joliet on -rockridge on "$@"
 			;;
 		cloud-localds)
 			set -- "$seed_file.tmp" "$seed_file.d/user-data" "$seed_file.d/meta-data"
 			[ ! -e "$seed_file.d/vendor-data" ] || set -- "--vendor-data=$seed_file.d/vendor-data" "$@"
 			[ ! -e "$seed_file.d/network-config" ] || set -- "--network-config=$seed_file.d/network-config" "$@"
-			bounded "$V1ALPHA1_COMMAND_TIMEOUT_SECS" cloud-localds "$@"
 			;;
-		*) bounded "$V1ALPHA1_COMMAND_TIMEOUT_SECS" "$found" -quiet -output "$seed_file.tmp" -volid cidata -joliet -rational-rock "$@" ;;
+		*) set -- -quiet -output "$seed_file.tmp" -volid cidata -joliet -rational-rock "$@" ;;
 	esac
+	exec_bounded "$V1ALPHA1_COMMAND_TIMEOUT_SECS" "$seed_tool" "$@" </dev/null
 }

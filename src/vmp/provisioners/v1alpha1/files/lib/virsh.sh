@@ -78,7 +78,10 @@ tell_bound() {
 # begin_talk: starts the virsh of the batch and of all that is foreseen; false where there are no FIFOs. Its own bound is
 # for the case that nobody is left to end it.
 begin_talk() {
-	mkfifo gate.tmp answers.tmp 2>/dev/null || return 1
+	mkfifo gate.tmp answers.tmp 2>/dev/null || {
+		rm -f gate.tmp answers.tmp
+		return 1
+	}
 	trap leave EXIT
 	trap_signals
 	if [ -t 0 ]; then exec 4<&0; else exec 4</dev/null; fi # else what runs beside this shell has no terminal to ask at
@@ -91,10 +94,11 @@ begin_talk() {
 	exec 4<&- 6>&-
 }
 
-# hear SECTION: the answer to one batch, line by line, as the rest is for the next. Who ends this shell meanwhile leaves a
-# reader that ends virsh before the next gate.
+# hear SECTION: the answer to one batch, line by line, as the rest is for the next; after the last, until virsh has ended.
+# Who ends this shell meanwhile leaves a reader that ends virsh before the next gate.
 hear() {
-	hear_code=0
+	hear_code=0 hear_end=''
+	[ -z "$foreseen" ] || hear_end=/@/$$/end
 	trap - HUP INT TERM
 	# shellcheck disable=SC2016 # the shell that is started expands it
 	answer=$(bounded "$bound_seconds" sh -c '
@@ -104,17 +108,17 @@ hear() {
 				kill "$1"
 				exit
 			}
-			[ "$line" != "$2" ] || exit 0
+			[ "$line" != "$2" ] || [ -z "$2" ] || exit 0
 		done
-	' sh "$talk" "/@/$$/end" <&5) || hear_code=$?
+	' sh "$talk" "$hear_end" <&5) || hear_code=$?
 	trap_signals
 	! timed_out "$hear_code" || answer=$answer$(tell_bound)
 	read_answer "$1"
 	[ -z "$ended" ] || talk_gate=''
-	if [ -z "$ended" ]; then
+	if [ -z "$ended" ] || timed_out "$hear_code"; then
 		hang_up
 	elif [ -z "$foreseen" ]; then
-		forget_talk # it ends by itself
+		forget_talk
 	fi
 }
 

@@ -117,6 +117,7 @@ load_library() {
 	. lib/libvirt.sh
 	. lib/virsh.sh
 	. lib/seed.sh
+	. lib/definition.sh
 	. lib/domain.sh
 	need 'talk to libvirt' virsh
 	find_bound
