@@ -25,6 +25,8 @@ ROOT = Path(__file__).parent.parent
 PARTS = ("compile", "lifecycle", "uploads")
 IN_LAB = "VMP_BENCH_IN_LAB"
 """Set in the lab: where kcli is, or empty."""
+PEER = "VMP_BENCH_PEER"
+"""Set in the lab: the peer's version, or why there is none."""
 
 
 def main() -> None:
@@ -44,18 +46,23 @@ def main() -> None:
                 _report(part, _measure(part, Path(directory), arguments.quick), arguments)
         return
     in_lab = [part for part in parts if part != "compile"]
-    found = install_peer() if "lifecycle" in parts else "not asked for"
-    _report("machine", [describe_machine(describe_peer(found))], arguments)
+    found = install_peer() if "lifecycle" in parts else ""
+    _report("machine", [describe_machine()], arguments)
     with tempfile.TemporaryDirectory() as directory:
         if "compile" in parts:
             _report("compile", _measure("compile", Path(directory), arguments.quick), arguments)
         if in_lab:
             options = [word for word in sys.argv[1:] if word not in PARTS]
-            _run_in_lab(Path(directory), [*in_lab, *options], "" if isinstance(found, str) else str(found))
+            _run_in_lab(Path(directory), [*in_lab, *options], found)
 
 
-def _run_in_lab(directory: Path, arguments: Sequence[str], kcli: str) -> None:
-    environment = {**os.environ, IN_LAB: kcli, "VMP_BENCH_DIRECTORY": str(directory)}
+def _run_in_lab(directory: Path, arguments: Sequence[str], peer: Path | str) -> None:
+    environment = {
+        **os.environ,
+        IN_LAB: str(peer) if isinstance(peer, Path) else "",
+        PEER: describe_peer(peer),
+        "VMP_BENCH_DIRECTORY": str(directory),
+    }
     command = [str(ROOT / "tests/lab/lab"), str(directory / "lab"), sys.executable, __file__, *arguments]
     done = subprocess.run(command, env=environment)
     if done.returncode:
@@ -73,6 +80,8 @@ def _measure(part: str, directory: Path, quick: bool) -> list[Table]:
         tables = measure_uploads(directory, 1, full_mib=128, sparse_mib=256, data_mib=20)
     else:
         tables = measure_uploads(directory, 3, full_mib=2048, sparse_mib=4096, data_mib=20)
+    if part == "lifecycle":
+        load += f" Peer: {os.environ[PEER]}."
     rounds = " Only a few rounds: no figures to rely on." if quick else ""
     return [Table(title=load + rounds, header=(), rows=()), *tables]
 

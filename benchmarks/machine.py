@@ -13,8 +13,8 @@ from pathlib import Path
 from figures import Table
 
 
-def describe_machine(peer: str) -> Table:
-    """Return what the figures depend on; ``peer`` says which tool is the peer."""
+def describe_machine() -> Table:
+    """Return what the figures depend on."""
     return Table(
         title="Machine",
         header=("", ""),
@@ -32,7 +32,6 @@ def describe_machine(peer: str) -> Table:
             ("QEMU", _first_line(["qemu-system-x86_64", "--version"]).removeprefix("QEMU emulator version ")),
             ("virt-install", _first_line(["virt-install", "--version"])),
             ("Python of vmp", platform.python_version()),
-            ("peer", peer),
         ),
     )
 

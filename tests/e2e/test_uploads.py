@@ -11,7 +11,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +116,7 @@ def make_guest(base: Path, guest: Guest) -> Vm:
     return make_guests(base, {"web": guest})["web"]
 
 
-def start(vm: Vm, *arguments: str) -> subprocess.Popen[str]:
+def start(vm: Vm, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     """Run targets in a process group of their own."""
     return subprocess.Popen(
         vm.command(*arguments),
@@ -125,7 +125,7 @@ def start(vm: Vm, *arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         cwd="/",
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, **(environment or {})},
         start_new_session=True,
     )
 
@@ -303,6 +303,61 @@ def test_an_earlier_image_of_the_same_name_is_not_taken_for_this_one(images: dic
     delete(*vms.values())
 
 
+LARGE = 40 << 20
+"""So much that it is copied, where libvirt is on this host, and not sent through libvirt."""
+
+HALF_A_COPY = f'/usr/bin/head -c {LARGE // 2} "$1" >"$2" && {{end}}'
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    image = tmp_path / "large.raw"
+    with image.open("wb") as file:
+        file.write(random.Random(3).randbytes(LARGE - (8 << 20)))
+        file.truncate(LARGE)  # a hole at its end
+    return image
+
+
+def test_a_large_file_is_copied_by_cp_and_its_holes_stay_holes(large: Path, base: Path, tmp_path: Path) -> None:
+    guest = Guest(image=large, volume="large.raw")
+    vm = make_guest(base, guest)
+    (vm.directory / "images").mkdir()
+    subprocess.run(["cp", "--sparse=always", large, vm.directory / "images"], check=True)  # a download has no holes
+    said = vm.make("up", environment=counting(log := tmp_path / "calls")).stderr
+    assert "copying images/large.raw (40 MiB) to volume default/large.raw" in said
+    assert "created volume default/large.raw" in said and "vol-upload" not in log.read_text()
+    assert sum_of(guest.path) == sum_of(large)
+    assert guest.path.stat().st_blocks * 512 < LARGE - (4 << 20)
+    assert vm.make("up").stderr == "web: is running\n"
+    delete(vm)
+
+
+def test_a_copy_that_fails_leaves_nothing_and_one_that_is_killed_is_mended(
+    large: Path, base: Path, tmp_path: Path
+) -> None:
+    guest = Guest(image=large, volume="large.raw")
+    vm = make_guest(base, guest)
+    failing = vm.make("up", check=False, environment=shim(tmp_path / "bin", HALF_A_COPY.format(end="exit 1"), "cp"))
+    assert failing.returncode != 0 and "could not copy images/large.raw" in failing.stderr, failing.stderr
+    assert not guest.path.exists()
+    killed = start(vm, "up", environment=shim(tmp_path / "bin", HALF_A_COPY.format(end="kill -KILL 0"), "cp"))
+    assert killed.wait(60) != 0 and size_of(guest.path) == LARGE // 2
+    said = vm.make("up").stderr
+    assert "deleted volume default/large.raw, which an interrupted run had left" in said
+    assert sum_of(guest.path) == sum_of(large)
+    delete(vm)
+
+
+def test_what_cannot_be_copied_goes_through_libvirt(large: Path, base: Path, tmp_path: Path) -> None:
+    """As where the pool's directory is not seen from here, or may not be written to."""
+    with Proxy(tmp_path / "libvirt") as proxy:
+        guest = Guest(image=large, volume="large.raw", uri=proxy.uri)
+        vm = make_guest(base, guest)
+        assert "uploading images/large.raw" in vm.make("up").stderr
+        assert sum_of(guest.path) == sum_of(large)
+        delete(vm)
+
+
 COUNTING = 'echo "$*" >>"{log}"; exec /usr/bin/virsh "$@"'
 
 
@@ -311,10 +366,10 @@ def counting(log: Path) -> dict[str, str]:
     return shim(log.parent / "counting", COUNTING.format(log=log))
 
 
-def shim(directory: Path, script: str) -> dict[str, str]:
+def shim(directory: Path, script: str, command: str = "virsh") -> dict[str, str]:
     directory.mkdir(exist_ok=True)
-    (directory / "virsh").write_text(f"#!/bin/sh\n{script}\n")
-    (directory / "virsh").chmod(0o755)
+    (directory / command).write_text(f"#!/bin/sh\n{script}\n")
+    (directory / command).chmod(0o755)
     return {"PATH": f"{directory}:{ENVIRONMENT['PATH']}"}
 
 

@@ -17,6 +17,7 @@ STATIC_NAMES = (
     "lib/definition.sh",
     "lib/domain-xml.sh",
     "lib/domain.sh",
+    "lib/fill.sh",
     "lib/image.sh",
     "lib/libvirt.sh",
     "lib/lock.sh",

@@ -41,6 +41,7 @@ export LIBVIRT_DEFAULT_URI
 . lib/image.sh
 . lib/seed.sh
 . lib/pool.sh
+. lib/fill.sh
 . lib/volume.sh
 . lib/users.sh
 . lib/definition.sh

@@ -48,13 +48,6 @@ file_size() {
 	esac
 }
 
-# has_holes FILE: after size FILE; true when much less of it is on the disk (a compressing file system looks the same)
-has_holes() {
-	[ "$size" -gt 1048576 ] || return 1
-	holes=$(du -k "$1") || return 1
-	[ "$((${holes%%[!0-9]*} * 1024 + 1048576))" -lt "$size" ]
-}
-
 check_knobs() {
 	for knob in "COMMAND_TIMEOUT_SECS=$V1ALPHA1_COMMAND_TIMEOUT_SECS" \
 		"STOP_TIMEOUT_SECS=$V1ALPHA1_STOP_TIMEOUT_SECS" \

@@ -86,7 +86,9 @@ foresee_upload() {
 	case $partial in
 		*" $number "*) return ;;
 	esac
-	queue_upload "$@"
+	size=0 # of a seed, which may be in the making still
+	[ "$7" = "$seed_path" ] || file_size "$7"
+	if worth_copying && copies_likely; then queue_refresh_of "$@"; else queue_upload "$@"; fi
 	foreseen_bytes=$((foreseen_bytes + size))
 }
 
@@ -164,10 +166,17 @@ plan_upload() {
 				exit 1
 			}
 			check_upload "$@"
-			queue_upload "$@"
 			file_size "$7"
-			say "uploading $7 ($(((size + 1048575) / 1048576)) MiB) to volume $1/$2"
-			batch_bytes=$((batch_bytes + size))
+			fill_mib=$(((size + 1048575) / 1048576))
+			if worth_copying && can_copy; then
+				say "copying $7 ($fill_mib MiB) to volume $1/$2"
+				copy_file "$7"
+				queue_refresh_of "$@"
+			else
+				say "uploading $7 ($fill_mib MiB) to volume $1/$2"
+				queue_upload "$@"
+				batch_bytes=$((batch_bytes + size))
+			fi
 			uploading=$uploading$1/$2$nl
 			return
 			;;
@@ -194,18 +203,6 @@ plan_upload() {
 check_upload() {
 	[ "$7" = "$seed_path" ] && [ "$seed_pid" ] || [ -s "$7" ] ||
 		give_volumes_up "cannot upload $7 to volume $1/$2: there is no such file, or it is empty"
-}
-
-# queue_upload POOL NAME FORMAT POLICY CAPACITY upload FILE
-queue_upload() {
-	# A seed may be in the making still; it is small, and has no holes.
-	size=0
-	if [ "$7" != "$seed_path" ] && file_size "$7" && has_holes "$7"; then
-		queue vol-upload "--pool=$1" "--vol=$2" "--file=$7" --sparse
-	else
-		queue vol-upload "--pool=$1" "--vol=$2" "--file=$7"
-	fi
-	mark "filled $number $1/$2"
 }
 
 # plan_growth POOL NAME FORMAT POLICY CAPACITY…: before there is a domain, a volume that is smaller than described is
