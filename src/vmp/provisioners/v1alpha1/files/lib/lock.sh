@@ -39,7 +39,8 @@ trap_signals() {
 
 # leave: the end of this run, also one that failed
 leave() {
-	[ -z "$install_pid$seed_pid" ] || kill ${install_pid:+"$install_pid"} ${seed_pid:+"$seed_pid"} 2>/dev/null || :
+	[ -z "$install_pid" ] || kill "$install_pid" 2>/dev/null || :
+	give_up_seed
 	hang_up
 	while [ "$locks" ]; do
 		rm -f "${locks%%"$nl"*}"

@@ -74,6 +74,14 @@ await_iso() {
 	seed_pid=''
 }
 
+# give_up_seed: that is in the making
+give_up_seed() {
+	[ "$seed_pid" ] || return 0
+	kill "$seed_pid" 2>/dev/null || :
+	wait "$seed_pid" || :
+	rm -f "$seed_file.tmp" "$seed_file.sum"
+}
+
 # exec_iso: "$seed_file.tmp" of all documents, in place of this shell
 exec_iso() {
 	set --
