@@ -48,7 +48,7 @@ _HOST = re.compile(r"[\w.:%@+][\w.:%@+-]*")
 _URI = re.compile(
     r"""(?P<driver>[a-z][a-z0-9]*)(\+(?P<transport>[a-z0-9]+))?://
     (?P<authority>((?P<user>[^\s,@/?#]+)@)?(?P<host>[\w.][\w.-]*|\[[0-9A-Fa-f:.%]+\])(:(?P<port>[0-9]+))?)?
-    (/[^?#]*)?(\?(?P<query>[^#]*))?""",
+    (?P<path>/[^?#]*)?(\?(?P<query>[^#]*))?""",
     re.VERBOSE,
 )
 
@@ -217,6 +217,17 @@ def ssh_gateway(uri: str) -> Gateway:
     )
 
 
+def uri_on_node(uri: str) -> str:
+    """Return how a process on the node reaches the libvirt of a ``+ssh`` URI; empty for any other URI."""
+    match = _URI.fullmatch(uri)
+    if not match or not match["host"] or match["transport"] != "ssh":
+        return ""
+    pairs = re.split("[&;]", match["query"] or "")
+    kept = [pair for pair in pairs if pair.partition("=")[0] in ("mode", "socket")]  # the others are for the way there
+    path = match["path"] or "/"
+    return f"{match['driver']}+unix://{path}?{'&'.join(kept)}" if kept else f"{match['driver']}://{path}"
+
+
 VARIABLES = MapOf(Text(), check_variable_name, "bad-variable")
 NAME = Text("a name", check_not_empty)
 VM_NAME = Text("a name", check_name, "bad-name")
@@ -241,6 +252,28 @@ class NodeLibvirt:
     """The libvirt of a node."""
 
     connection: Connection = required(Record(Connection), "How it is reached.")
+    image_download: str | None = optional(
+        Choice("client", "node"),
+        "Who downloads images. `client`, as when it is left out: the host that runs `make`, which uploads them to the "
+        "node. `node`: the node itself, told over `qemu+ssh://`, so that images do not cross a slow link; it needs "
+        "`curl`, `virsh` and `tar` there.",
+    )
+
+
+class NodeLibvirtRecord(Record[NodeLibvirt]):
+    """The libvirt of a node, whose keys must go together."""
+
+    def decode_fields(self, node: Mapping, path: Path, decoding: Decoding) -> NodeLibvirt:
+        value = super().decode_fields(node, path, decoding)
+        download = node.get("imageDownload")
+        if decoding.partial or download is None or value.image_download != "node":
+            return value
+        uri = value.connection.uri if value.connection else ""
+        if uri and not check_uri(uri) and not uri_on_node(uri):
+            message = f"the node cannot be told to download images: {uri!r} does not go over ssh"
+            help_ = "a URI like qemu+ssh://host/system; or leave imageDownload out, and 'make' downloads images itself"
+            decoding.error("bad-value", message, download, help_)
+        return value
 
 
 @record
@@ -249,7 +282,7 @@ class NodeEntry:
 
     name: str = required(NAME, "What `nodeName` refers to.", always=True)
     vars: dict[str, str] = optional(VARIABLES, "Variables of all VMs on this node.", {})
-    libvirt: NodeLibvirt = required(Record(NodeLibvirt), "Its libvirt.")
+    libvirt: NodeLibvirt = required(NodeLibvirtRecord(NodeLibvirt), "Its libvirt.")
 
 
 @record

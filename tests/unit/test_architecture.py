@@ -30,6 +30,7 @@ ORDER = (
     "vmp.provisioners.v1alpha1.shell",
     "vmp.provisioners.v1alpha1.static",
     "vmp.provisioners.v1alpha1.virt_install",
+    "vmp.provisioners.v1alpha1.on_node",
     "vmp.provisioners.v1alpha1.check",
     "vmp.provisioners.v1alpha1.render",
     "vmp.provisioners.v1alpha1.fleet",

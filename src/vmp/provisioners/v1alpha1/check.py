@@ -10,6 +10,7 @@ from functools import partial
 from vmp.configuration import Configuration
 from vmp.diagnostics import Report, Span
 from vmp.nodes import Mapping, Node, Sequence
+from vmp.provisioners.v1alpha1.on_node import ON_NODE, node_downloads
 from vmp.provisioners.v1alpha1.static import STATIC_NAMES
 from vmp.provisioners.v1alpha1.virt_install import PLAIN_OPTIONS, given_uuid, split_suboptions
 from vmp.schema import Volume, check_host, is_too_long
@@ -182,7 +183,7 @@ def _check_volumes(configuration: Configuration, vm: Mapping, report: Report) ->
         if key in seen:
             message = f"two volumes are called {volume.name!r} in pool {volume.pool_name!r}"
             report.error("duplicate-name", message, _span(vm, *place, "name"))
-        _check_content(volume, vm, place, report)
+        _check_content(volume, vm, place, _generated_names(configuration), report)
         backing = volume.backing_volume
         if backing and (found := (backing.pool_name, backing.name)) in declared and found not in seen:
             message = f"the backing volume {backing.name!r} is not made before {volume.name!r}"
@@ -191,9 +192,13 @@ def _check_volumes(configuration: Configuration, vm: Mapping, report: Report) ->
         seen.add(key)
 
 
-def _check_upload_path(path: str, span: Span, report: Report) -> None:
+def _generated_names(configuration: Configuration) -> frozenset[str]:
+    return GENERATED_NAMES | {ON_NODE} if node_downloads(configuration) else GENERATED_NAMES
+
+
+def _check_upload_path(path: str, generated: frozenset[str], span: Span, report: Report) -> None:
     normal = posixpath.normpath(path)
-    if normal in GENERATED_NAMES or normal.split("/")[0] == "lib":
+    if normal in generated or normal.split("/")[0] == "lib":
         report.error("bad-path", f"{path!r} is a file of the provisioner itself", span, help="such as .images/disk.img")
 
 
@@ -209,12 +214,14 @@ def _check_ssh(configuration: Configuration, vm: Mapping, report: Report) -> Non
                 report.error("bad-value", wrong[0], span, help=wrong[1])
 
 
-def _check_content(volume: Volume, vm: Mapping, place: tuple[str | int, ...], report: Report) -> None:
+def _check_content(
+    volume: Volume, vm: Mapping, place: tuple[str | int, ...], generated: frozenset[str], report: Report
+) -> None:
     if volume.backing_volume and volume.format not in ("qcow2", "qed"):
         message = f"a volume of format {volume.format!r} cannot have a backing volume"
         report.error("bad-value", message, _span(vm, *place, "backingVolume"), help="use format: qcow2")
     if volume.upload_file:
-        _check_upload_path(volume.upload_file.path, _span(vm, *place, "uploadFile", "path"), report)
+        _check_upload_path(volume.upload_file.path, generated, _span(vm, *place, "uploadFile", "path"), report)
     if volume.upload_file and not volume.upload_file.path.isprintable():
         span = _span(vm, *place, "uploadFile", "path")
         report.error("bad-path", "the path has a character that cannot be printed", span)
@@ -230,10 +237,11 @@ def _check_seed(configuration: Configuration, vm: Mapping, report: Report) -> No
     path = configuration.vm.cloud_init.no_cloud.seed.path
     span = _span(vm, "cloudInit", "noCloud", "seed", "path")
     first = path.split("/")[0]
+    generated = _generated_names(configuration)
     if path.startswith("/") or posixpath.normpath(path) != path or first == ".." or not path.isprintable():
         help_ = "a path below the VM's directory, without '.' and '..', such as seed.iso"
         report.error("bad-path", f"the seed {path!r} is not inside the VM's directory", span, help=help_)
-    elif path == "." or path in GENERATED_NAMES or first in GENERATED_NAMES | {"lib"}:
+    elif path == "." or path in generated or first in generated | {"lib"}:
         report.error("bad-path", f"the seed {path!r} would replace a generated file", span, help="such as seed.iso")
     elif path.startswith("-"):
         report.error("bad-path", f"the seed {path!r} begins with '-'", span, help="such as seed.iso")

@@ -10,6 +10,7 @@ from vmp.configuration import Configuration
 from vmp.document import to_yaml
 from vmp.nodes import Plain
 from vmp.provisioners.v1alpha1.check import KNOBS
+from vmp.provisioners.v1alpha1.on_node import ON_NODE, disks_on_node, is_filled, node_downloads, on_node
 from vmp.provisioners.v1alpha1.shell import arguments, assignment, default, each
 from vmp.provisioners.v1alpha1.static import static_files
 from vmp.provisioners.v1alpha1.virt_install import (
@@ -49,6 +50,10 @@ def render(configuration: Configuration) -> Tree:
     words = virt_install_arguments(configuration)
     facts = "".join(_facts(configuration, words)).encode()
     files["vm.sh"] = File(facts, SECRET if has_secret(configuration.vm) else 0o644)
+    if image_path := _path_on_node(configuration):
+        there = on_node(configuration, image_path)
+        facts = "".join(_facts(there, disks_on_node(configuration, there, words))).encode()
+        files[ON_NODE] = File(facts, files["vm.sh"].mode)
     if words.secrets:
         text = each(
             "each_secret",
@@ -84,6 +89,7 @@ def _facts(configuration: Configuration, virt_install: Words) -> Iterator[str]:
     ssh, cloud_init = vm.ssh, vm.cloud_init
     archive, checksum = image.archive, image.checksum
     gateway = ssh_gateway(node.libvirt.connection.uri)
+    image_on_node = _path_on_node(configuration)
     yield _HEADER
     yield assignment("vm_name", vm.name)
     yield assignment("node_name", node.name)
@@ -94,13 +100,16 @@ def _facts(configuration: Configuration, virt_install: Words) -> Iterator[str]:
     yield assignment("secrets_file", "secrets.sh" if virt_install.secrets else "")
     yield "\n# the image, downloaded to image_path; no path: no volume is made from it\n"
     yield assignment("image_reference", f"{image.name}:{image.tag}")
-    yield assignment("image_path", _image_path(configuration))
+    yield assignment("image_path", "" if image_on_node else _image_path(configuration))
     yield assignment("image_url", image.url)
     yield assignment("image_archive_type", archive.type if archive else "")
     yield assignment("image_archive_path", (archive.path or "") if archive else "")
     yield assignment("image_checksum_algorithm", checksum.algorithm if checksum else "")
     yield assignment("image_checksum_value", (checksum.value or "").lower() if checksum else "")
     yield assignment("image_checksum_url", (checksum.url or "") if checksum else "")
+    if image_on_node:
+        yield f"# the node downloads it, and fills the volumes that say so, as {ON_NODE} tells it\n"
+        yield assignment("image_on_node", "yes")
     yield "\n# the cloud-init seed, made from the documents in its .d directory; no path: no cloud-init\n"
     yield assignment("seed_path", cloud_init.no_cloud.seed.path if cloud_init else "")
     yield "\n# how the guest is reached\n"
@@ -127,7 +136,7 @@ def _facts(configuration: Configuration, virt_install: Words) -> Iterator[str]:
     yield each(
         "each_volume",
         "its volumes, in the order to create: pool, name, format, deletion policy, capacity, and what fills it",
-        [_volume(volume) for volume in volumes],
+        [_volume(volume, image_on_node) for volume in volumes],
     )
     used = [volume.pool_name for volume in volumes]
     used += [volume.backing_volume.pool_name for volume in volumes if volume.backing_volume]
@@ -140,10 +149,10 @@ def _facts(configuration: Configuration, virt_install: Words) -> Iterator[str]:
     yield arguments("virt_install_options", "the domain, as virt-install is told", virt_install)
 
 
-def _volume(volume: Volume) -> tuple[str, ...]:
+def _volume(volume: Volume, image_on_node: str) -> tuple[str, ...]:
     head = (volume.pool_name, volume.name, volume.format, volume.deletion_policy, volume.capacity or "")
     if volume.upload_file:
-        return (*head, "upload", volume.upload_file.path)
+        return (*head, "node" if is_filled(volume, image_on_node) else "upload", volume.upload_file.path)
     if volume.backing_volume:
         backing = volume.backing_volume
         return (*head, "backing", backing.pool_name, backing.name, backing.format)
@@ -163,11 +172,17 @@ def _image_path(configuration: Configuration) -> str:
     return ""
 
 
+def _path_on_node(configuration: Configuration) -> str:
+    """Return the path by which the registry calls the image that the node downloads; empty where it does not."""
+    return _image_path(configuration) if node_downloads(configuration) else ""
+
+
 def _unwanted(configuration: Configuration) -> str:
     """Return lines for .gitignore: what the targets make at places that the static lines do not cover."""
     cloud_init = configuration.vm.cloud_init
     seed = cloud_init.no_cloud.seed.path if cloud_init else ""
-    paths = [_image_path(configuration), seed, seed and f"{seed}.sum"]
+    image = "" if node_downloads(configuration) else _image_path(configuration)
+    paths = [image, seed, seed and f"{seed}.sum"]
     paths = [posixpath.normpath(path) for path in paths if path]
     inside = [path for path in dict.fromkeys(paths) if not path.startswith(("/", "../"))]
     return "".join([f"/{_SPECIAL.sub(_escaped, path)}\n" for path in inside if not _COVERED.fullmatch(path)])

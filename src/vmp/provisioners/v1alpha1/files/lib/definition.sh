@@ -37,7 +37,10 @@ print_facts() {
 			shift 2
 			print_word "$1" "$2" "$3"
 			shift 4
-			print_word "$@"
+			case $2 in
+				node) print_word "$1" upload "$3" ;; # who filled it is no part either
+				*) print_word "$@" ;;
+			esac
 			;;
 	esac
 }

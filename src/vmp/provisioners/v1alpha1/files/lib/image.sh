@@ -92,7 +92,7 @@ download() {
 			resumed=''
 			set -- "$@" --dump-header "$part.headers.part"
 		fi
-		if [ -t 2 ]; then
+		if [ -t 2 ] || [ "${VMP_PROGRESS-}" ]; then
 			image_problem=$("$@" --progress-bar) || code=$?
 		else
 			image_problem=$("$@" --silent 2>&1) || code=$?

@@ -18,6 +18,7 @@ export LC_CTYPE LC_MESSAGES LC_NUMERIC LC_COLLATE
 nl='
 '
 
+image_on_node='' # vm.sh has it where the node downloads the image
 . ./vm.sh
 
 : "${CMD=}" "${V1ALPHA1_IP_CMD=}" "${V1ALPHA1_SSH_USER=}" "${V1ALPHA1_SSH_HOST=}"

@@ -90,6 +90,7 @@ prepare() {
 
 need_for_build() {
 	need_for_image
+	need_for_node
 	need_for_seed
 }
 
@@ -108,6 +109,7 @@ make_volumes() {
 		need_for_build
 		build_image
 		build_seed
+		[ -z "$image_on_node" ] || make_volumes_on_node
 	fi
 	create_volumes "$1"
 }
@@ -176,6 +178,7 @@ clean() {
 
 clean_all() {
 	rm -f domain.xml domain.xml.sum
+	[ -z "$image_on_node" ] || clean_node
 	[ "$image_path" ] || return 0
 	local_file "$image_path"
 	rm -f "$local_file" "$local_file".*.part "$local_file.tmp" "$local_file.lock" "$local_file.lock.link"

@@ -107,6 +107,7 @@ plan_volume() {
 	next_volume
 	case $6 in
 		upload) plan_upload "$@" ;;
+		node) [ "$path" ] || die "volume $1/$2 is missing; node $node_name was to fill it from the image" ;;
 		blank)
 			[ -z "$path" ] || {
 				plan_growth "$@"
