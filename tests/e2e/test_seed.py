@@ -7,8 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from blank import blank, blank_image
 from guest_registries import cloud
-from world import ENVIRONMENT, Vm, generate
+from world import ENVIRONMENT, Vm, generate, virsh
 
 DOCUMENTS = {"meta-data", "network-config", "user-data", "vendor-data"}
 TOOLS = ["xorriso", "genisoimage", "mkisofs"]
@@ -111,3 +112,39 @@ def test_changed_documents_make_the_seed_anew_and_unchanged_ones_do_not(vm: Vm) 
     iso.write_bytes(iso.read_bytes()[:1000])
     assert "made seed.iso" in vm.make("build").stderr, "a seed that was cut off"
     assert set(content(iso)) == DOCUMENTS
+
+
+UNUSED = """
+  - name: web
+    template: blank
+    cloudInit: {noCloud: {seed: {path: seed.iso}, data: {user-data: {hostname: web}}}}
+"""
+USED = (
+    UNUSED
+    + """
+    libvirt:
+      volumes:
+        - name: seed.iso
+          poolName: web
+          format: raw
+          uploadFile: {path: seed.iso}
+"""
+)
+
+
+def test_a_seed_that_no_volume_is_filled_from_is_made_too(unchanged_libvirt: None, base: Path, tmp_path: Path) -> None:
+    vm = generate(blank(blank_image(tmp_path, "deaf"), UNUSED), base)["web"]
+    assert "made seed.iso" in vm.make("up").stderr
+    assert "user-data" in content(vm.directory / "seed.iso")
+    vm.make("delete-all")
+
+
+def test_an_up_whose_seed_fails_leaves_no_volume_for_it(unchanged_libvirt: None, base: Path, tmp_path: Path) -> None:
+    vm = generate(blank(blank_image(tmp_path, "deaf"), USED), base)["web"]
+    failing = only("genisoimage", tmp_path / "bin", FAULTS["fails"])
+    refused = vm.make("up", check=False, environment=failing)
+    assert refused.returncode != 0
+    assert "could not make seed.iso\n  no space left" in refused.stderr
+    assert "seed.iso" not in virsh("vol-list", "web")
+    assert "started domain" in vm.make("up").stderr
+    vm.make("delete-all")

@@ -48,6 +48,7 @@ create_volumes() {
 			number=0 facts=$volume_facts
 			each_volume check_fixed
 			[ -z "$deferred" ] || die "volume $deferred is missing; another volume is backed by it"
+			await_seed || exit 1 # that no volume is filled from
 			return 0
 		fi
 		look
