@@ -8,7 +8,7 @@ BENCH ?=
 BENCH_ARGS ?=
 ROUNDS ?= 20
 bin := .venv/bin
-shell_files = .ci/run tests/faults/shim.sh tools/build-dist tools/demo tests/lab/install tests/lab/lab \
+shell_files = .ci/run tests/faults/shim.sh tools/build-dist tools/demo tests/lab/install tests/lab/lab tests/lab/python \
 	$(wildcard tests/lab/guests/*-* tests/lab/guests/*.sh tests/lab/guests/tiny/*.sh) \
 	$(wildcard src/vmp/provisioners/*/files/lib/* src/vmp/provisioners/*/fleet_files/.fleet/*.sh)
 
@@ -35,9 +35,8 @@ demo: ## boot a VM to its console greeting in a private libvirt, and clean up
 	@tools/demo
 
 .PHONY: test
-test: setup check guests dist ## check, and run all tests, guests included, in a private libvirt
-	@state=$$(mktemp -d); trap 'rm -rf "$$state"' EXIT; \
-	VMP_IN_LAB=yes tests/lab/lab "$$state/lab" $(bin)/pytest --no-skips $(PYTEST_ARGS)
+test: setup check guests dist ## check, and run all tests, guests included, in two private libvirts at once (JOBS=2)
+	$(bin)/pytest --no-skips --dist loadfile --tx '$(or $(JOBS),2)*popen//python=tests/lab/python' $(PYTEST_ARGS)
 
 .PHONY: fault-matrix
 fault-matrix: setup guests ## break the provisioner at each of its commands (FAULTS='up/curl*', JOBS=2: labs at once)
