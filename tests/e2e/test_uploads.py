@@ -223,6 +223,12 @@ def pid_of(program: str, word: str) -> int:
     raise AssertionError(f"no {program} {word}")
 
 
+def at_gates() -> list[str]:
+    """Return the processes of virsh that wait to be told to go on."""
+    lines = subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True).stdout
+    return [line for line in lines.splitlines() if "--file=gate.tmp" in line]
+
+
 class Starts:
     """Looks at a volume each time that a domain starts."""
 
@@ -300,6 +306,8 @@ def test_an_earlier_image_of_the_same_name_is_not_taken_for_this_one(images: dic
         assert f"volume default/{name}.raw is something else than" in done.stderr
         assert f"it has {len(old)} bytes, the file has {BYTES}" in done.stderr
         assert (DEFAULT_POOL / f"{name}.raw").read_bytes() == old
+        assert not (DEFAULT_POOL / f"{name}.qcow2").exists(), "what was foreseen is not done"
+    assert not at_gates()
     delete(*vms.values())
 
 
