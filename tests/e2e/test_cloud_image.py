@@ -177,7 +177,7 @@ def test_what_changed_since_the_vm_was_made_is_said_and_not_applied(tiny_disk: P
     domain_id = virsh("domid", "web")
     generate(registry.replace("memory: 256", "memory: 320"), base)
     changed = vm.make("up")
-    assert "make down up" in changed.stderr and "web/boot.qcow2: what is on them is lost" in changed.stderr
+    assert "make down up" in changed.stderr and "web/boot.qcow2: what is there is lost" in changed.stderr
     assert "make down up" in (status := vm.make("status")).stdout + status.stderr
     assert virsh("domid", "web") == domain_id
     generate(registry.replace("host-of-", "name-of-"), base)

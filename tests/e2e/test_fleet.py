@@ -144,6 +144,29 @@ def test_vms_are_picked_by_name_or_pattern(image: Path, base: Path) -> None:
     remove(fleet)
 
 
+def test_ending_make_alone_begins_no_other_vm(image: Path, base: Path) -> None:
+    names = [f"vm{number}" for number in range(1, 5)]
+    generate(registry(image, names), base, "--fleet")
+    fleet = Vm(base)
+    run = subprocess.Popen(
+        fleet.command("up"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd="/",
+        env=ENVIRONMENT,
+        start_new_session=True,
+    )
+    wait_until(lambda: bool(virsh("pool-list", "--name").split()[1:]), "the pool of the first one")
+    run.terminate()
+    said, _ = run.communicate(timeout=60)  # all that holds the pipe has ended
+    assert run.returncode != 0
+    assert "vm2" not in said, said
+    assert fleet.make("up").returncode == 0 and sorted(running()) == names
+    remove(fleet)
+
+
 def test_knobs_reach_the_vms_and_misspelt_ones_are_refused(image: Path, base: Path) -> None:
     vms = generate(registry(image, ["web"]), base, "--fleet")
     fleet = Vm(base)
@@ -166,7 +189,7 @@ def test_up_says_what_is_stale_and_makes_nothing_anew(image: Path, base: Path, t
         registry(image, names).replace('name: "b"', 'libvirt: {domain: {virtInstall: {memory: 65}}}, name: "b"'), base
     )
     again = fleet.make("up", environment=recorder.environment)
-    stale = "b: the definition has changed since the domain was made; 'make down up' makes it anew"
+    stale = "b: the definition has changed since the domain was made; 'make -C b down up' makes it anew"
     assert again.stderr.splitlines()[:2] == ["a: is running", "c: is running"]
     assert again.stderr.splitlines()[2].startswith(stale)
     assert len(recorder.take()) == 2, "one question for all, and the one of b"

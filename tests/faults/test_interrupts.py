@@ -121,6 +121,8 @@ def test_an_interrupted_up_ends_at_once_and_the_next_one_mends(
             run.wait_for(lambda: prepared.hit and volume.stat().st_size > 1)
         assert run.interrupt() != 0
         run.end_what_goes_on()  # before a terminal hangs up
+    if kind is ControlC:
+        assert not [path for path in vm.directory.iterdir() if path.is_fifo()]
     stage.server.faults.clear()
     came = sum(part.stat().st_size for part in (stage.base / "images").glob("*[0-9].part"))
 

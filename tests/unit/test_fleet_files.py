@@ -217,6 +217,32 @@ def test_a_knob_that_does_not_exist_is_refused(base: Path) -> None:
     assert done.returncode == 2 and "there is no knob V1ALPHA1_STOP_TIMEOUT" in done.stderr
 
 
+@pytest.mark.parametrize("target", ["up", "down", "status"])
+@pytest.mark.parametrize("mistake", ["web", "VM=web", "vms=web", "web-*", "FORCE=1"])
+def test_what_picks_no_vm_never_means_all_of_them(base: Path, target: str, mistake: str) -> None:
+    gen(base, ["web", "db"], "--fleet")
+    (base / ".fleet/fleet.sh").write_text("touch reached\n")
+    done = make(base, target, mistake)
+    assert done.returncode == 2 and not (base / "reached").exists()
+    if "=" in mistake:
+        assert f"there is no knob {mistake.partition('=')[0]}" in done.stderr
+    else:
+        assert f"there is no target {mistake}" in done.stderr and f"make {target} VMS={mistake}" in done.stderr
+
+
+def test_variables_of_a_make_above_are_not_this_ones(base: Path) -> None:
+    gen(base, ["db"], "--fleet")
+    (base / "above.mk").write_text("all:\n\t@$(MAKE) -s --no-print-directory -f Makefile list\n")
+    done = make(base, "-f", "above.mk", "ENVIRONMENT=production")
+    assert done.stdout == "db\n", done.stderr
+
+
+def test_an_unknown_target_of_a_vm_leads_to_help(base: Path) -> None:
+    gen(base, ["db"])
+    done = make(base / "db", "upp")
+    assert done.returncode == 2 and "there is no target upp; 'make help' lists them" in done.stderr
+
+
 def test_help_is_the_default_and_names_every_target(base: Path) -> None:
     gen(base, ["db"], "--fleet")
     shown = make(base)

@@ -32,6 +32,10 @@ _COVERED = re.compile(r"\.images/.*|[^/]*\.(img|iso|qcow2|sum)")
 _SPECIAL = re.compile(r"[\\*?\[]| $")
 """What .gitignore takes for a pattern, or cuts off."""
 
+_ON_NODE_HEADER = """\
+# For the node, which downloads the image: lib/ runs there on this file, in ~/.cache/vmp/UUID (domain_uuid), to which
+# paths are relative. No domain is made; its disks below say which volumes no guest writes to.
+"""
 _HEADER = """\
 # shellcheck shell=sh disable=SC2034
 # What this VM is: the facts from which the scripts in lib/ work. Written by vmp; change the registry instead.
@@ -52,7 +56,7 @@ def render(configuration: Configuration) -> Tree:
     files["vm.sh"] = File(facts, SECRET if has_secret(configuration.vm) else 0o644)
     if image_path := _path_on_node(configuration):
         there = on_node(configuration, image_path)
-        facts = "".join(_facts(there, disks_on_node(configuration, there, words))).encode()
+        facts = "".join([_ON_NODE_HEADER, *_facts(there, disks_on_node(configuration, there, words))]).encode()
         files[ON_NODE] = File(facts, files["vm.sh"].mode)
     if words.secrets:
         text = each(

@@ -1,3 +1,5 @@
+# For the node, which downloads the image: lib/ runs there on this file, in ~/.cache/vmp/UUID (domain_uuid), to which
+# paths are relative. No domain is made; its disks below say which volumes no guest writes to.
 # shellcheck shell=sh disable=SC2034
 # What this VM is: the facts from which the scripts in lib/ work. Written by vmp; change the registry instead.
 # Every value is quoted data and is never evaluated. A list is a function that calls "$@" with the facts of each

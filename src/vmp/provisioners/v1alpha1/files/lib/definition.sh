@@ -58,7 +58,7 @@ tell_stale() {
 	esac
 	stale_lost='' number=0
 	each_volume note_lost
-	say "$stale; 'make down up' makes it anew${stale_lost:+, and with it $stale_lost: what is on them is lost}"
+	say "$stale; '${VMP_MAKE:-make} down up' makes it anew${stale_lost:+, and with it $stale_lost: what is there is lost}"
 }
 
 # Those that go with `down` and do not come from a file again.

@@ -65,7 +65,10 @@ start_domain() {
 			;;
 	esac
 	case $domain_state in
-		running | idle | blocked) return ;;
+		running | idle | blocked)
+			already_running=yes
+			return
+			;;
 		paused)
 			queue resume "--domain=$domain_uuid"
 			queue_done "resumed domain $domain_name"

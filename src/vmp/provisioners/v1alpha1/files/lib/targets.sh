@@ -123,15 +123,13 @@ create() {
 
 up() {
 	prepare
-	up_before=$domain_state
+	up_before=$domain_state already_running=''
 	[ "$domain_state" ] || need 'make the domain' virt-install
 	make_volumes start
 	create_and_start_domain
 	[ "$up_before" ] || return 0
 	tell_stale
-	case $up_before in
-		running | idle | blocked) say 'is running' ;;
-	esac
+	[ -z "$already_running" ] || say 'is running'
 }
 
 create_pools_that_stopped() {

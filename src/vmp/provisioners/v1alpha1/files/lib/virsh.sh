@@ -95,11 +95,11 @@ begin_talk() {
 }
 
 # hear SECTION: the answer to one batch, line by line, as the rest is for the next; after the last, until virsh has ended.
-# Who ends this shell meanwhile leaves a reader that ends virsh before the next gate.
+# Who ends this shell alone meanwhile (SIGTERM) leaves a reader that ends virsh before the next gate.
 hear() {
 	hear_code=0 hear_end=''
 	[ -z "$foreseen" ] || hear_end=/@/$$/end
-	trap - HUP INT TERM
+	trap - TERM
 	# shellcheck disable=SC2016 # the shell that is started expands it
 	answer=$(bounded "$bound_seconds" sh -c '
 		trap "" PIPE

@@ -41,6 +41,7 @@ create_volumes() {
 	while :; do
 		settle_volumes
 		[ -z "$1" ] || begin_domain_xml
+		xml_count=0 # so that the files of a round can be foreseen
 		each_pool queue_pool
 		deferred='' uploading='' number=0 facts=$volume_facts
 		each_volume plan_volume
@@ -64,21 +65,29 @@ create_volumes() {
 	done
 }
 
-# foresee_rest THEN: the plan is carried out, then what it makes is filled, then the domain is defined
+# foresee_rest THEN: the plan is carried out, then what it makes is filled, then comes what had to wait for that, and then
+# the domain is defined
 foresee_rest() {
 	batch=$aside_batch
 	foreseen='' foreseen_bytes=0
 	foresee
 	number=0 facts=$volume_facts
 	each_volume foresee_upload
-	[ -z "$batch" ] || {
-		look
-		foresee
-	}
+	foresee_look
+	number=0 facts=$volume_facts foreseen_xml=0
+	each_volume foresee_deferred
+	foresee_look
 	[ -z "$1" ] || [ "$domain_state" ] || {
 		queue_domain "$1"
 		foresee
 	}
+}
+
+# foresee_look: what is queued, if anything is, and a look at what came of it
+foresee_look() {
+	[ "$batch" ] || return 0
+	look
+	foresee
 }
 
 foresee_upload() {
@@ -91,6 +100,21 @@ foresee_upload() {
 	[ "$7" = "$seed_path" ] || file_size "$7"
 	if worth_copying && copies_likely; then queue_refresh_of "$@"; else queue_upload "$@"; fi
 	foreseen_bytes=$((foreseen_bytes + size))
+}
+
+# foresee_deferred POOL NAME FORMAT POLICY CAPACITY KIND…: a layer over a volume that is not there yet, and room for what
+# the file does not fill
+foresee_deferred() {
+	next_volume
+	[ -z "$path" ] || return 0
+	case $6-$base_path in
+		backing-)
+			foreseen_xml=$((foreseen_xml + 1))
+			queue vol-create "--pool=$1" "--file=create-$foreseen_xml.tmp"
+			queue_done "created volume $1/$2"
+			;;
+		upload-) [ -z "$5" ] || queue_growth "$1" "$2" "$5" ;;
+	esac
 }
 
 # put_aside, take_up: what is planned, and the XML files that it names, wait while a question is asked
@@ -217,8 +241,14 @@ plan_growth() {
 	esac
 	[ "$capacity" -lt "$bytes" ] || return 0
 	grown="$grown$number "
+	queue_growth "$1" "$2" "$5"
+}
+
+# queue_growth POOL NAME CAPACITY
+queue_growth() {
+	bytes_of "$3"
 	queue vol-resize "--pool=$1" "--vol=$2" "--capacity=$bytes"
-	queue_done "grew volume $1/$2 to $5"
+	queue_done "grew volume $1/$2 to $3"
 }
 
 # bytes_of CAPACITY: the number in $bytes. As virsh has it, K and KiB are 1024 bytes, KB is 1000.

@@ -366,6 +366,7 @@ explain() {
 	done
 	unset IFS
 	domain_state=$state domain_mark=$found_mark definition='' seed=''
+	name_make "$2"
 	cd "$fleet_base/$2"
 	. ./vm.sh
 	check_owner
@@ -410,11 +411,11 @@ add_down() {
 	! count_selected || goals="$goals down/$fleet_number"
 }
 
-# run_goals MAKE…: in the makefiles of the VMs
+# run_goals MAKE…: in the makefiles of the VMs, in place of this shell: a signal to it reaches them
 run_goals() {
+	[ -z "$fleet_failed" ] || goals="$goals failed"
 	# shellcheck disable=SC2086 # they are words
-	[ -z "$goals" ] || "$@" --no-print-directory -f .fleet/vms.mk $goals || exit
-	[ -z "$fleet_failed" ]
+	[ -z "$goals" ] || exec "$@" --no-print-directory -f .fleet/vms.mk $goals
 }
 
 status() {
@@ -442,7 +443,17 @@ one() {
 	shift
 	fleet_number=0 one_name=''
 	each_vm find_one
+	name_make "$one_name"
 	exec "$@" -C "./$one_name" "$one_target"
+}
+
+# name_make NAME: how hints are to call the make of that VM
+name_make() {
+	case $1 in
+		*[!A-Za-z0-9._-]*) VMP_MAKE="make -C '$1'" ;;
+		*) VMP_MAKE="make -C $1" ;;
+	esac
+	export VMP_MAKE
 }
 
 find_one() {

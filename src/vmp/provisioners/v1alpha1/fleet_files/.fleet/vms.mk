@@ -2,6 +2,12 @@
 
 MAKEOVERRIDES :=
 
+goals := $(filter-out failed,$(MAKECMDGOALS))
+
 .PHONY: $(MAKECMDGOALS)
-$(MAKECMDGOALS):
+$(goals):
 	+@exec sh .fleet/fleet.sh one $@ $(MAKE)
+
+# After the others: something went wrong before any of them was begun, and was said.
+failed: $(goals)
+	@exit 1
