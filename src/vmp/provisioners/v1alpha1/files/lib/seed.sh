@@ -78,7 +78,7 @@ await_iso() {
 give_up_seed() {
 	[ "$seed_pid" ] || return 0
 	kill "$seed_pid" 2>/dev/null || :
-	wait "$seed_pid" || :
+	wait "$seed_pid" 2>/dev/null || :
 	rm -f "$seed_file.tmp" "$seed_file.sum"
 }
 

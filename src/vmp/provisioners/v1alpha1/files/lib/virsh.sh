@@ -122,10 +122,16 @@ hear() {
 	fi
 }
 
-# hang_up: ends the virsh that stands at a gate
+# hang_up: ends the virsh that stands at a gate, and, once it is gone, what was to open that
 hang_up() {
 	[ "$talk" ] || return 0
-	kill "$talk" ${talk_gate:+"$talk_gate"} 2>/dev/null || :
+	kill "$talk" 2>/dev/null || :
+	wait "$talk" 2>/dev/null || :
+	[ -z "$talk_gate" ] || {
+		exec 6<>gate.tmp
+		wait "$talk_gate" 2>/dev/null || :
+		exec 6>&-
+	}
 	forget_talk
 }
 
