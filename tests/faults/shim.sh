@@ -191,14 +191,19 @@ while [ "$rest" ]; do
 	rest=${rest#"$one"}
 	command=${one#\'}
 	command=${command%%\'*}
-	case $command in
-		echo | cpu-compare) counted='' ;; # the provisioner's own marks and gates
-		*) counted=yes ;;
-	esac
-	if [ "$counted" ] && count "virsh $command"; then
-		after=$rest
-		disturb_one "$real" "$@"
-	fi
 	before=$before$one
+	case $one in
+		"'cpu-compare' '--file=gate.tmp'"*) # what is behind a gate counts when that is open
+			run "$real" "$@" "$before" || :
+			before=''
+			;;
+		"'echo'"* | "'cpu-compare'"*) ;; # marks
+		*)
+			if count "virsh $command"; then
+				before=${before%"$one"} after=$rest
+				disturb_one "$real" "$@"
+			fi
+			;;
+	esac
 done
-exec "$real" "$@" "$batch"
+[ -z "$before" ] || exec "$real" "$@" "$before"
