@@ -30,7 +30,7 @@ DANGEROUS = [
     # a question without an answer is no answer
     Fault("up", "virsh domstate", 1, "fail-before"),
     Fault("up", "virsh vol-info", 1, "fail-before"),
-    Fault("up", "virsh", 3, "hang-after"),
+    Fault("up", "virsh", 2, "hang-after"),
     # the domain
     Fault("up", "virt-install", 1, "kill-during"),
     Fault("up", "virsh define", 1, "kill-after"),
