@@ -50,6 +50,23 @@ end_daemon() {
 	hit
 }
 
+# to_end COMMAND…: until it ends, or is ended as a virsh at its gate is
+to_end() {
+	[ "$name" = virsh ] || {
+		"$@"
+		return
+	}
+	exec 3<&0
+	"$@" <&3 3<&- &
+	child=$!
+	trap 'kill "$child"' TERM
+	code=0
+	wait "$child" || code=$?
+	trap - TERM
+	wait "$child" 2>/dev/null # again, where the signal has ended the waiting
+	return "$code"
+}
+
 # disturb COMMAND…: the whole command
 disturb() {
 	case $FAULT_MODE in
@@ -63,7 +80,7 @@ disturb() {
 			exit
 			;;
 		kill-after)
-			"$@"
+			to_end "$@"
 			code=$?
 			slay
 			exit "$code"
@@ -74,7 +91,7 @@ disturb() {
 			exit 1
 			;;
 		fail-after)
-			"$@"
+			to_end "$@"
 			hit
 			printf '%s: error: a fault on purpose\n' "$name" >&2
 			exit 1
@@ -82,7 +99,7 @@ disturb() {
 		daemon-before) end_daemon ;;
 		hang-before) hang ;;
 		hang-after)
-			"$@"
+			to_end "$@"
 			hang
 			;;
 	esac
