@@ -23,9 +23,6 @@ image_on_node='' # vm.sh has it where the node downloads the image
 
 : "${CMD=}" "${V1ALPHA1_IP_CMD=}" "${V1ALPHA1_SSH_USER=}" "${V1ALPHA1_SSH_HOST=}"
 : "${V1ALPHA1_SSH_OPTS=}" "${V1ALPHA1_SSH_EXTRA_OPTS=}"
-: "${V1ALPHA1_COMMAND_TIMEOUT_SECS:=600}" "${V1ALPHA1_STOP_TIMEOUT_SECS:=60}"
-: "${V1ALPHA1_WAIT_FOR_READY_TIMEOUT_SECS:=600}"
-: "${V1ALPHA1_WAIT_FOR_READY_INTERVAL_SECS:=3}" "${V1ALPHA1_WAIT_FOR_READY_SSH_CONNECT_TIMEOUT_SECS:=3}"
 install_pid='' # of a virt-install that runs beside other work
 seed_pid=''    # of what makes the seed beside other work
 locks=''       # what to remove at the end

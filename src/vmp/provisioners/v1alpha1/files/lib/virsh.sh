@@ -31,7 +31,6 @@ is_foreseen() {
 # run_batch: carries out what is queued. False when a command failed, with libvirt's words in $failure (see read_answer).
 run_batch() {
 	find_bound
-	bound_of "$batch_bytes"
 	if is_foreseen "$batch"; then
 		foreseen=${foreseen#"$gate$batch$end"}
 	else
@@ -43,7 +42,6 @@ run_batch() {
 		talk_gate=$!
 		hear gate
 	elif [ "$foreseen" ] && begin_talk; then
-		bound_of "$batch_bytes"
 		hear ''
 	else
 		foreseen=''
@@ -66,6 +64,7 @@ run_batch() {
 # to it.
 ask_libvirt() {
 	ask_code=0
+	bound_of "$batch_bytes"
 	bounded "$bound_seconds" virsh -q -c "$connection" "$batch" 2>&1 || ask_code=$?
 	! timed_out "$ask_code" || tell_bound
 }
@@ -99,6 +98,7 @@ begin_talk() {
 hear() {
 	hear_code=0 hear_end=''
 	[ -z "$foreseen" ] || hear_end=/@/$$/end
+	bound_of "$batch_bytes"
 	trap - TERM
 	# shellcheck disable=SC2016 # the shell that is started expands it
 	answer=$(bounded "$bound_seconds" sh -c '

@@ -253,9 +253,6 @@ enter_node() {
 	[ -z "$fleet_timeout" ] || V1ALPHA1_COMMAND_TIMEOUT_SECS=$fleet_timeout
 	cd "./$2"
 	. ./vm.sh
-	: "${V1ALPHA1_COMMAND_TIMEOUT_SECS:=600}" "${V1ALPHA1_STOP_TIMEOUT_SECS:=60}"
-	: "${V1ALPHA1_WAIT_FOR_READY_TIMEOUT_SECS:=600}"
-	: "${V1ALPHA1_WAIT_FOR_READY_INTERVAL_SECS:=3}" "${V1ALPHA1_WAIT_FOR_READY_SSH_CONNECT_TIMEOUT_SECS:=3}"
 	vm_name="node $node_name"
 	check_knobs
 	find_connection
