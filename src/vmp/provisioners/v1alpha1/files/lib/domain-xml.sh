@@ -3,6 +3,9 @@
 # libvirt has refused it, the next run asks virt-install.
 # shellcheck shell=sh disable=SC2034,SC2154 # the files of lib/ and vm.sh share their variables
 
+domain_xml='' # as it is, or is to be
+summed=''     # what $domain_sum is the sum of
+
 # provide_domain_xml: what queue_domain needs
 provide_domain_xml() {
 	definition
@@ -59,9 +62,14 @@ domain_xml_fits() {
 	variable=yes
 	virt_install_options note_variable
 	[ -z "$variable" ] || return 1
-	domain_xml=$(cat domain.xml)
+	[ "$domain_xml" ] || domain_xml=$(cat domain.xml)
 	sum_domain_xml
 	[ "$stamp" = "$domain_sum" ]
+}
+
+# look_at_domain_xml: so that less is left to do in provide_domain_xml
+look_at_domain_xml() {
+	[ "$domain_state" ] || [ "$install_pid" ] || domain_xml_fits || :
 }
 
 note_variable() {
@@ -100,8 +108,10 @@ put_secret() {
 sum_domain_xml() {
 	sum_paths='' number=0 facts=$volume_facts
 	each_volume note_path
+	[ "$summed" != "$sum_paths$domain_xml" ] || return 0
 	domain_sum=$(print_word "$libvirt_uri" "$sum_paths" "$domain_xml" | cksum)
 	domain_sum=${domain_sum%% *}-${domain_sum#* }
+	summed=$sum_paths$domain_xml
 }
 
 note_path() {

@@ -1,6 +1,9 @@
 # The libvirt domain. Ours is the one with domain_uuid, whatever its name; another one with our name is somebody else's.
 # shellcheck shell=sh disable=SC2034,SC2154 # the files of lib/ and vm.sh share their variables
 
+deletion=''  # the state of the domain that is being deleted
+own_disks='' # and what its disks were
+
 # check_owner: a domain of our name with another UUID is not touched
 check_owner() {
 	[ -z "$domain_state" ] || [ "$domain_mark" ] ||
@@ -176,58 +179,77 @@ kill_domain() {
 	domain_state='shut off'
 }
 
-# delete_domain: whatever state it is in. With $users_wanted the same connection asks about the storage.
-delete_domain() {
+# begin_deletion: of the domain, whatever state it is in; end_deletion says whether it is gone. Pulling the plug takes a
+# moment: what there is to ask meanwhile can be asked.
+begin_deletion() {
 	[ "$domain_state" ] || {
 		forget_domain
 		return
 	}
-	undefine_note=' (the plug was pulled)'
-	[ "$domain_state" != 'shut off' ] || undefine_note=''
-	set -- --managed-save --snapshots-metadata --checkpoints-metadata --nvram --tpm
-	undefine_domain "$@" || case $failure in
-		*"support option"*) # an older virsh; it has done nothing of the queue
-			undefine_known=$(bounded "$V1ALPHA1_COMMAND_TIMEOUT_SECS" virsh help undefine) || die 'virsh does not work' "$undefine_known"
-			for flag; do
-				shift
-				case $undefine_known in
-					*"[$flag]"*) set -- "$@" "$flag" ;;
-				esac
-			done
-			undefine_domain "$@"
-			;;
-		*) false ;;
-	esac || {
-		disturbed || die 'libvirt did not answer as it should' "$failure" ${undefine_failure:+"$undefine_failure"}
-		storage_asked=''
-		observe
-	}
-	[ -z "$domain_state" ] || die "could not delete domain $domain_name" "$undefine_failure"
-	if [ "$undefine_failure" ] && [ -e domain.xml ] && grep -q "^ *<uuid>$domain_uuid</uuid>$" domain.xml; then
-		# It went by itself, as transient ones do when they stop, and its NVRAM stayed: that goes with a defined one.
-		queue define --file=domain.xml
-		queue undefine "--domain=$domain_uuid" "$@"
-		run_batch || :
-	fi
-	say "deleted domain $domain_name$undefine_note"
-	forget_domain
+	deletion=$domain_state
+	undefine_flags='--managed-save --snapshots-metadata --checkpoints-metadata --nvram --tpm'
+	begin_undefine
 }
 
-# undefine_domain FLAG…: with the plug pulled
-undefine_domain() {
+# begin_undefine: with the plug pulled
+begin_undefine() {
 	undefine_failure=''
 	mark 'users own'
 	queue dumpxml "--domain=$domain_uuid"
-	if [ "$domain_state" = 'shut off' ]; then
+	if [ "$deletion" = 'shut off' ]; then
 		mark 'users start' # it fails, unless somebody starts it at this moment
 	else
 		mark undefine
 	fi
 	queue destroy "--domain=$domain_uuid"
 	mark undefine
-	queue undefine "--domain=$domain_uuid" "$@"
-	if [ "$users_wanted" ]; then queue_storage; else look; fi
-	run_batch
+	# shellcheck disable=SC2086 # they are words
+	queue undefine "--domain=$domain_uuid" $undefine_flags
+	mark state
+	queue domstate "--domain=$domain_uuid"
+	begin_beside
+}
+
+# end_undefine: the domain is then gone ($domain_state is ''), or $undefine_failure says why not
+end_undefine() {
+	own_disks='' domain_state=''
+	end_beside && return
+	case $failure in
+		*"support option"*) # an older virsh; it has done nothing of the queue
+			undefine_known=$(bounded "$V1ALPHA1_COMMAND_TIMEOUT_SECS" virsh help undefine) || die 'virsh does not work' "$undefine_known"
+			set --
+			for flag in $undefine_flags; do
+				case $undefine_known in
+					*"[$flag]"*) set -- "$@" "$flag" ;;
+				esac
+			done
+			undefine_flags=$*
+			begin_undefine
+			end_beside && return
+			;;
+	esac
+	undefine_failure=${undefine_failure:-$failure}
+	look_state
+}
+
+# end_deletion: nothing, where none has begun
+end_deletion() {
+	[ "$deletion" ] || return 0
+	end_undefine
+	[ -z "$domain_state" ] || die "could not delete domain $domain_name" "$undefine_failure"
+	if [ "$undefine_failure" ] && [ -e domain.xml ] && grep -q "^ *<uuid>$domain_uuid</uuid>$" domain.xml; then
+		# It went by itself, as transient ones do when they stop, and its NVRAM stayed: that goes with a defined one.
+		queue define --file=domain.xml
+		# shellcheck disable=SC2086 # they are words
+		queue undefine "--domain=$domain_uuid" $undefine_flags
+		run_batch || :
+	fi
+	case $deletion in
+		'shut off') say "deleted domain $domain_name" ;;
+		*) say "deleted domain $domain_name (the plug was pulled)" ;;
+	esac
+	deletion=''
+	forget_domain
 }
 
 forget_domain() {

@@ -4,9 +4,10 @@
 # process: no name in libvirt holds a slash, and what domains say of themselves is not read.
 # shellcheck shell=sh disable=SC2034,SC2154 # the files of lib/ and vm.sh share their variables
 
-batch=''      # the queue, as virsh's parser reads it (quotes as in sh)
-batch_bytes=0 # what it uploads
-failure=''    # what went wrong first in the last run_batch
+batch=''        # the queue, as virsh's parser reads it (quotes as in sh)
+batch_bytes=0   # what it uploads
+failure=''      # what went wrong first in the last run_batch
+users_wanted='' # so that `look` asks for all pools of the node, too
 xml_count=0
 xml_files='' # those of the queue
 
@@ -81,10 +82,6 @@ look() {
 	mark look
 	mark domains
 	queue list --all --uuid --name
-	mark active-pools
-	queue pool-list --uuid --name # so that no name at the beginning of a line passes for an error
-	mark pools
-	queue pool-list --all --uuid --name
 	mark active-networks
 	queue net-list --name
 	mark networks
@@ -93,12 +90,31 @@ look() {
 	queue domstate "--domain=$domain_uuid"
 	mark mark
 	queue metadata "--domain=$domain_uuid" --uri=urn:vmp:v1alpha1
+	[ -z "$users_wanted" ] || look_node_pools
+	look_storage
+}
+
+# look_storage: the questions about its pools and volumes, and the pools that it uses
+look_storage() {
+	mark look-storage
+	each_used_pool look_used_pool
 	each_pool look_pool
 	each_volume look_volume
 	mark looked
 }
 
+look_node_pools() {
+	mark node-pools
+	queue pool-list --uuid --name # so that no name at the beginning of a line passes for an error
+}
+
+look_used_pool() {
+	mark "pool $1"
+	queue pool-info "--pool=$1"
+}
+
 look_pool() {
+	look_used_pool "$1"
 	mark pool-facts
 	queue pool-dumpxml "--pool=$1"
 }
@@ -113,21 +129,27 @@ look_volume() {
 	queue vol-path "--pool=$7" "--vol=$8"
 }
 
-# read_answer SECTION: what `look` asked is then in domains, pools, active_pools, networks, active_networks, domain_state
-# ('' = not defined), domain_mark, and one record per pool and volume in pool_facts and volume_facts; libvirt's words for
-# the first failure in failure.
+# read_answer SECTION: what `look` asked is then in domains, networks, active_networks, domain_state ('' = not defined),
+# domain_mark; of the pools of this VM, those that there are in pools and active_pools; one record per pool and volume in
+# pool_facts and volume_facts; libvirt's words for the first failure in failure.
 read_answer() {
-	failure='' errors='' section=$1 ended=''
-	while IFS= read -r line; do
+	failure='' errors='' section=$1 ended='' answer_flags=$-
+	set -f
+	IFS=$nl
+	# shellcheck disable=SC2086 # they are lines; read(1) would fetch each byte by itself
+	set -- $answer
+	unset IFS
+	case $answer_flags in
+		*f*) ;;
+		*) set +f ;;
+	esac
+	for line; do
 		case $line in
 			"/@/$$/"*) read_mark "${line#"/@/$$/"}" ;;
 			error:\ *) read_error "${line#error: }" ;;
-			'') ;;
 			*) read_line ;;
 		esac
-	done <<-EOF_ANSWER
-		$answer
-	EOF_ANSWER
+	done
 	[ "$ended" ] || failure=${failure:-${errors:-the connection to $libvirt_uri was lost}}
 	[ -z "$failure" ]
 }
@@ -167,10 +189,9 @@ read_mark() {
 	section=$1
 	case $1 in
 		look-volumes) volume_facts='' volume_seen='' ;;
-		look)
-			domains='' pools='' active_pools='' networks='' active_networks='' domain_state='' domain_mark=''
-			pool_facts='' volume_facts='' volume_seen=''
-			;;
+		look) domains='' networks='' active_networks='' domain_state='' domain_mark='' ;;
+		look-storage) pools='' active_pools='' pool_facts='' volume_facts='' volume_seen='' ;;
+		node-pools) node_pools='' ;;
 		pool-facts) target='' ;;
 		volume) volume_seen=yes physical='' capacity='' path='' base_capacity='' base_path='' ;;
 		end) ended=yes ;;
@@ -191,7 +212,7 @@ read_error() {
 # expected_errors: where a question was asked about something that need not be there
 expected_errors() {
 	case $section in
-		state | mark | pool-facts | volume | base | users* | status) ;;
+		state | mark | pool\ * | pool-facts | volume | base | users* | status) ;;
 		*) return 1 ;;
 	esac
 	case $errors in
@@ -203,13 +224,23 @@ expected_errors() {
 read_line() {
 	case $section in
 		domains) domains=$domains$line$nl ;;
-		pools | active-pools | networks | active-networks)
+		node-pools | networks | active-networks)
 			line=${line%"${line##*[! ]}"}
 			case $section in
-				pools) pools=$pools${line#*[[:space:]]}$nl ;;
-				active-pools) active_pools=$active_pools${line#*[[:space:]]}$nl ;;
+				node-pools) node_pools=$node_pools${line#*[[:space:]]}$nl ;;
 				networks) networks=$networks$line$nl ;;
 				*) active_networks=$active_networks$line$nl ;;
+			esac
+			;;
+		'pool '*)
+			case $line in
+				State:*)
+					pools=$pools${section#pool }$nl
+					case $line in
+						*' inactive') ;;
+						*) active_pools=$active_pools${section#pool }$nl ;;
+					esac
+					;;
 			esac
 			;;
 		state) domain_state=$line ;;

@@ -42,6 +42,7 @@ leave() {
 	[ -z "$install_pid" ] || kill "$install_pid" 2>/dev/null || :
 	give_up_seed
 	hang_up
+	[ -z "$beside" ] || kill "$beside" 2>/dev/null || :
 	while [ "$locks" ]; do
 		rm -f "${locks%%"$nl"*}"
 		locks=${locks#*"$nl"}

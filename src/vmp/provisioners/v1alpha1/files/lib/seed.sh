@@ -63,7 +63,7 @@ await_seed() {
 		return 1
 	fi
 	mv -f "$seed_file.tmp" "$seed_file"
-	size "$seed_file"
+	file_size "$seed_path"
 	printf '%s\n' "$seed $size" >"$seed_file.sum" || die_of_disk
 	say "made $seed_path"
 }

@@ -72,9 +72,9 @@ run_target() {
 
 # clear_leftovers: what a run that was killed has left here; one process, and only where there is something
 clear_leftovers() {
-	for leftover in create-*.tmp volume.tmp volume-end.tmp domain.xml.tmp domain-error.tmp gate.tmp answers.tmp; do
+	for leftover in create-*.tmp volume.tmp volume-end.tmp domain.xml.tmp domain-error.tmp gate.tmp answers.tmp beside.tmp; do
 		[ ! -e "$leftover" ] || {
-			rm -f create-*.tmp volume.tmp volume-end.tmp domain.xml.tmp domain-error.tmp gate.tmp answers.tmp
+			rm -f create-*.tmp volume.tmp volume-end.tmp domain.xml.tmp domain-error.tmp gate.tmp answers.tmp beside.tmp
 			return
 		}
 	done
@@ -107,8 +107,8 @@ make_volumes() {
 	create_pools_that_stopped
 	if [ -z "$domain_state" ] || volumes_missing; then
 		need_for_build
-		build_image
 		build_seed
+		build_image
 		[ -z "$image_on_node" ] || make_volumes_on_node
 	fi
 	create_volumes "$1"
@@ -137,6 +137,7 @@ create_pools_that_stopped() {
 }
 
 down() {
+	users_wanted=yes
 	observe
 	check_owner
 	if [ "$V1ALPHA1_STOP_TIMEOUT_SECS" -gt 0 ]; then # else deleting it pulls the plug
@@ -147,6 +148,9 @@ down() {
 }
 
 delete() {
+	case " $* " in
+		*' volume '* | *' pool '*) users_wanted=yes ;;
+	esac
 	observe
 	check_owner
 	delete_what "$@"
@@ -156,16 +160,13 @@ delete() {
 delete_what() {
 	delete_all=$1
 	shift
-	users_wanted='' storage_asked='' going='' volume_paths='' users='' own_disks=''
+	going='' volume_paths='' users='' own_disks=''
 	case " $* " in
-		*' volume '* | *' pool '*) users_wanted=yes ;;
-	esac
-	case " $* " in
-		*' domain '*) delete_domain ;;
+		*' domain '*) begin_deletion ;;
 		*) [ -z "$domain_state" ] || die "domain $domain_name is there, and uses its volumes and pools" "delete it first: 'make delete/domain'" ;;
 	esac
-	[ "$users_wanted" ] || return 0
-	delete_storage "$@"
+	[ -z "$users_wanted" ] || delete_storage "$@"
+	end_deletion
 }
 
 clean() {

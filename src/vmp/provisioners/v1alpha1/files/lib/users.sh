@@ -1,7 +1,49 @@
 # Who uses a volume: the disks of every other domain, running or not, and the backing chains of every other volume.
 # shellcheck shell=sh disable=SC2034,SC2154 # the files of lib/ and vm.sh share their variables
 
-# queue_domains, queue_pools: two halves of one question, for a queue
+# find_users: $users is then a list of pairs of lines, what is used (path, or pool/volume) and by whom
+find_users() {
+	users='' volume_paths=''
+	look_node_pools
+	run_users
+	queue_pools
+	[ -z "$batch" ] || run_users
+	find_backing
+}
+
+# queue_pools: of the whole node
+queue_pools() {
+	users_rest=$node_pools
+	while [ "$users_rest" ]; do
+		queue_vol_list "${users_rest%%"$nl"*}"
+		users_rest=${users_rest#*"$nl"}
+	done
+}
+
+queue_vol_list() {
+	mark "users pool $1"
+	queue vol-list "--pool=$1"
+	[ "${#batch}" -lt 60000 ] || run_users
+}
+
+# find_backing: what the volumes are backed by, and what domains use (last: libvirt does not tell of a domain while it
+# pulls its plug)
+find_backing() {
+	users_rest=$volume_paths
+	while [ "$users_rest" ]; do
+		users_rest=${users_rest#*"$nl"} # the pool
+		users_path=${users_rest%%"$nl"*}
+		users_rest=${users_rest#*"$nl"}
+		mark "users volume $users_path"
+		queue vol-dumpxml "--vol=$users_path"
+		[ "${#batch}" -lt 60000 ] || run_users
+	done
+	queue_domains
+	[ -z "$batch" ] || run_users
+	outside_seen=''
+	find_backing_outside
+}
+
 queue_domains() {
 	users_rest=$domains
 	while [ "$users_rest" ]; do
@@ -17,46 +59,14 @@ queue_domains() {
 	done
 }
 
-queue_pools() {
-	users_rest=$active_pools
-	while [ "$users_rest" ]; do
-		queue_vol_list "${users_rest%%"$nl"*}"
-		users_rest=${users_rest#*"$nl"}
-	done
-}
-
-queue_vol_list() {
-	mark "users pool $1"
-	queue vol-list "--pool=$1"
-	[ "${#batch}" -lt 60000 ] || run_users
-}
-
 run_users() {
-	run_batch || die 'could not find out who uses the volumes' "$failure"
+	run_batch || die_of_users
 }
 
-# find_users: $users is then a list of pairs of lines, what is used (path, or pool/volume) and by whom
-find_users() {
-	users='' volume_paths=''
-	queue_domains
-	queue_pools
-	[ -z "$batch" ] || run_users
-	find_backing
-}
-
-find_backing() {
-	users_rest=$volume_paths
-	while [ "$users_rest" ]; do
-		users_rest=${users_rest#*"$nl"} # the pool
-		users_path=${users_rest%%"$nl"*}
-		users_rest=${users_rest#*"$nl"}
-		mark "users volume $users_path"
-		queue vol-dumpxml "--vol=$users_path"
-		[ "${#batch}" -lt 60000 ] || run_users
-	done
-	[ -z "$batch" ] || run_users
-	outside_seen=''
-	find_backing_outside
+die_of_users() {
+	users_failure=$failure
+	end_deletion
+	die 'could not find out who uses the volumes' "$users_failure"
 }
 
 # find_backing_outside: libvirt tells what a file is backed by if it is a volume, or the disk of a running domain. For
@@ -264,14 +274,12 @@ volumes_left() {
 	done
 }
 
-# queue_storage: everything about our storage and its users, at the end of another queue
+# queue_storage: what our storage is now, and all volumes of the node
 queue_storage() {
 	users='' volume_paths=''
-	storage_asked=yes
 	facts=$pool_facts
 	each_pool queue_bring_up_to_date
-	look
-	queue_domains
+	look_storage
 	queue_pools
 	each_pool queue_vol_list_of_stopped
 }
@@ -297,7 +305,7 @@ queue_vol_list_of_stopped() {
 	has_line "$active_pools" "$1" || queue_vol_list "$1"
 }
 
-# delete_storage WHAT…: volumes, pools or both; after observe or delete_domain. What another run deletes at the same
+# delete_storage WHAT…: volumes, pools or both; after observe or begin_deletion. What another run deletes at the same
 # time, or a pool that is busy, is no failure: it is looked at again.
 delete_storage() {
 	storage_tries=0
@@ -320,25 +328,21 @@ delete_storage() {
 				;;
 		esac
 		[ "$storage_tries" -le 10 ] || die 'could not delete everything' "$storage_failure"
-		storage_asked=''
 	done
 }
 
 delete_storage_once() {
-	if [ -z "$storage_asked" ]; then
-		storage_there || return 0
-		queue_storage
-		run_batch || {
-			disturbed && return 1
-			die 'could not find out who uses the volumes' "$failure"
-		}
-	fi
-	# Likely nobody uses them. (A long answer is read faster where no gate is behind it.)
-	[ "${#volume_paths}" -gt 2000 ] || {
-		queue_deletion "$@" 2>/dev/null
-		[ -z "$batch" ] || foresee
+	[ "$domain_state" ] || storage_there || return 0
+	queue_storage
+	run_batch || {
+		disturbed && return 1
+		die_of_users
 	}
+	# Likely nobody uses them.
+	queue_deletion "$@" 2>/dev/null
+	[ -z "$batch" ] || foresee
 	find_backing
+	end_deletion
 	queue_deletion "$@"
 	[ -z "$batch" ] || run_batch
 }

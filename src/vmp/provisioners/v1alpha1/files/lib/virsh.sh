@@ -8,9 +8,27 @@ foreseen=''      # the batches to come, each behind a gate
 foreseen_bytes=0 # what they upload
 talk=''          # the process of the virsh that stands at a gate
 talk_gate=''     # that which opens it
+meanwhile=''     # what is to be done while the virsh at the gate is at work on the next batch
+beside=''        # the process of the virsh that carries out a batch beside this shell
 
 # An error makes virsh write what it has said before; cpu-compare finds no CPU in an empty file, and asks libvirt nothing.
 gate="'cpu-compare' '--file=/@/' ; 'cpu-compare' '--file=gate.tmp' ; 'echo' '$nl/@/$$/go$nl' ; "
+
+# Of the XML that virsh prints only a few lines are read; what a domain says of itself is none of them.
+wanted_lines='
+/^ *<\(title\|description\|cmdline\|entry\)[ >].*<\/\(title\|description\|cmdline\|entry\)>$/d
+/^ *<title>/,/<\/title>$/d
+/^ *<description>/,/<\/description>$/d
+/^ *<metadata>$/,/^ *<\/metadata>$/d
+/^ *<cmdline>/,/<\/cmdline>$/d
+/^ *<entry[ >]/,/<\/entry>$/d
+/<source /b
+/<path>/b
+/backingStore>/b
+/<provisioner /b
+/<kernel>/b
+/<initrd>/b
+/^ *<[/a-z]/d'
 
 end="'echo' '$nl/@/$$/end$nl' ; " # of a batch
 
@@ -40,23 +58,19 @@ run_batch() {
 	if [ "$talk" ]; then
 		: >gate.tmp &
 		talk_gate=$!
+		$meanwhile
 		hear gate
 	elif [ "$foreseen" ] && begin_talk; then
 		hear ''
 	else
 		foreseen=''
-		answer=$(ask_libvirt | sed \
-			-e '/^ *<\(title\|description\|cmdline\|entry\)[ >].*<\/\(title\|description\|cmdline\|entry\)>$/d' \
-			-e '/^ *<title>/,/<\/title>$/d' -e '/^ *<description>/,/<\/description>$/d' -e '/^ *<metadata>$/,/^ *<\/metadata>$/d' \
-			-e '/^ *<cmdline>/,/<\/cmdline>$/d' -e '/^ *<entry[ >]/,/<\/entry>$/d' \
-			-e '/<source /b' -e '/<path>/b' -e '/backingStore>/b' -e '/<provisioner /b' -e '/<kernel>/b' -e '/<initrd>/b' \
-			-e '/^ *<[/a-z]/d') || :
+		answer=$(ask_libvirt | sed "$wanted_lines") || :
 		read_answer ''
 	fi
 	batch='' batch_bytes=0
 	# shellcheck disable=SC2086 # they are words
 	[ -z "$xml_files" ] || rm -f $xml_files
-	xml_files=''
+	xml_files='' meanwhile=''
 	[ -z "$failure" ]
 }
 
@@ -74,6 +88,36 @@ tell_bound() {
 	printf '\n%s\n' "/@/$$/bound" "error: virsh took longer than $bound_seconds seconds and was ended"
 }
 
+# begin_beside: has what is queued carried out beside what this shell does next; end_beside waits, and reads the answer as
+# run_batch does
+begin_beside() {
+	find_bound
+	bound_of "$batch_bytes"
+	batch=$batch$end
+	trap leave EXIT
+	trap_signals
+	keep_terminal
+	(exec_bounded "$bound_seconds" virsh -q -c "$connection" "$batch") <&4 >beside.tmp 2>&1 4<&- &
+	beside=$!
+	exec 4<&-
+	batch='' batch_bytes=0
+}
+
+end_beside() {
+	beside_code=0
+	wait "$beside" || beside_code=$?
+	beside=''
+	answer=$(sed "$wanted_lines" beside.tmp) || :
+	! timed_out "$beside_code" || answer=$answer$(tell_bound)
+	rm -f beside.tmp
+	read_answer ''
+}
+
+# keep_terminal: as file 4; else what runs beside this shell has none to ask at
+keep_terminal() {
+	if [ -t 0 ]; then exec 4<&0; else exec 4</dev/null; fi
+}
+
 # begin_talk: starts the virsh of the batch and of all that is foreseen; false where there are no FIFOs. Its own bound is
 # for the case that nobody is left to end it.
 begin_talk() {
@@ -83,8 +127,8 @@ begin_talk() {
 	}
 	trap leave EXIT
 	trap_signals
-	if [ -t 0 ]; then exec 4<&0; else exec 4</dev/null; fi # else what runs beside this shell has no terminal to ask at
-	exec 6<>answers.tmp                                    # a FIFO that is read and written waits for nobody
+	keep_terminal
+	exec 6<>answers.tmp # a FIFO that is read and written waits for nobody
 	bound_of "$foreseen_bytes"
 	(exec_bounded "$((bound_seconds * 10))" virsh -q -c "$connection" "$batch$foreseen") \
 		<&4 >&6 2>&1 4<&- 6>&- 8>&- 9>&- &
@@ -93,24 +137,21 @@ begin_talk() {
 	exec 4<&- 6>&-
 }
 
-# hear SECTION: the answer to one batch, line by line, as the rest is for the next; after the last, until virsh has ended.
+# hear SECTION: the answer to one batch, up to its end, as the rest is for the next; after the last, until virsh has ended.
 # Who ends this shell alone meanwhile (SIGTERM) leaves a reader that ends virsh before the next gate.
 hear() {
 	hear_code=0 hear_end=''
-	[ -z "$foreseen" ] || hear_end=/@/$$/end
+	[ -z "$foreseen" ] || hear_end="\\|^/@/$$/end\$|q"
 	bound_of "$batch_bytes"
 	trap - TERM
-	# shellcheck disable=SC2016 # the shell that is started expands it
-	answer=$(bounded "$bound_seconds" sh -c '
-		trap "" PIPE
-		while IFS= read -r line; do
-			printf "%s\n" "$line" 2>/dev/null || {
-				kill "$1"
-				exit
-			}
-			[ "$line" != "$2" ] || [ -z "$2" ] || exit 0
-		done
-	' sh "$talk" "$hear_end" <&5) || hear_code=$?
+	answer=$(
+		trap '' PIPE
+		bounded "$bound_seconds" sed "$hear_end$wanted_lines" <&5 2>/dev/null || {
+			hear_code=$?
+			kill "$talk" 2>/dev/null
+			exit "$hear_code"
+		}
+	) || hear_code=$?
 	trap_signals
 	! timed_out "$hear_code" || answer=$answer$(tell_bound)
 	read_answer "$1"

@@ -61,6 +61,7 @@ create_volumes() {
 		number=0 facts=$volume_facts
 		each_volume check_fixed
 		take_up
+		[ -z "$uploading" ] || meanwhile=look_at_domain_xml
 		run_batch || mend_volumes
 	done
 }
@@ -352,7 +353,6 @@ same_ends() {
 	ends_length=$4
 	[ "$ends_length" -le 65536 ] || ends_length=65536
 	ends_last=$(($4 - ends_length))
-	rm -f volume.tmp volume-end.tmp
 	queue vol-download "--pool=$1" "--vol=$2" --file=volume.tmp "--length=$ends_length"
 	queue vol-download "--pool=$1" "--vol=$2" --file=volume-end.tmp "--offset=$ends_last" "--length=$ends_length"
 	run_batch || die "could not read volume $1/$2" "$failure"
