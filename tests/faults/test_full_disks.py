@@ -113,3 +113,14 @@ def test_a_full_disk_of_the_client_leaves_nothing_half_written(
         left = [path.name for path in stage.base.rglob("*") if path.suffix in (".tmp", ".part")]
         assert not left
         vm.make("delete-all")
+
+
+def test_down_needs_no_room_on_the_disk_of_the_client(stage: Stage) -> None:
+    vm = stage.fresh()["vm"]
+    vm.make("up")
+    with small_disk(stage.base, "64m"):
+        fill(stage.base)
+        vm.make("down", "V1ALPHA1_STOP_TIMEOUT_SECS=0")
+        assert virsh("list", "--all", "--name").strip() == ""
+        assert not Path("/var/lib/libvirt/images/vm").exists()
+        assert not [path.name for path in stage.base.rglob("*.tmp")]
