@@ -20,8 +20,7 @@ provide_domain_xml() {
 # begin_domain_xml: virt-install starts beside what is still to be done, once that cannot change its answer: which volume
 # has which path and format. (A seed is raw before and after it is uploaded.)
 begin_domain_xml() {
-	[ -z "$domain_state" ] && [ -z "$install_pid" ] || return 0
-	[ -z "$node_ssh_host" ] || [ "$node_ssh_shared" ] || return 0 # two connections might ask for a password at once
+	[ -z "$domain_state" ] && [ -z "$install_pid" ] && connects_quietly || return 0
 	definition
 	! made_from "$definition" || return 0
 	unready='' number=0 facts=$volume_facts

@@ -18,6 +18,14 @@ find_connection() {
 	esac
 }
 
+# connects_quietly: true where a second connection beside another one asks for no password meanwhile
+connects_quietly() {
+	case $libvirt_uri in
+		*:///*) return 0 ;;
+	esac
+	[ "$node_ssh_shared" ] && [ -x lib/node-ssh ]
+}
+
 # run_on_node COMMAND: by a shell of a remote node, within four seconds, and with no question asked
 run_on_node() {
 	node_bound="$bound ${bound:+4}"

@@ -89,12 +89,12 @@ tell_bound() {
 }
 
 # begin_beside: has what is queued carried out beside what this shell does next; end_beside waits, and reads the answer as
-# run_batch does. Without FIFOs it is carried out at once.
+# run_batch does. Without FIFOs, or where both might ask for a password, it is carried out at once.
 begin_beside() {
 	find_bound
 	bound_of "$batch_bytes"
 	batch=$batch$end
-	if mkfifo beside.tmp 2>/dev/null; then
+	if connects_quietly && mkfifo beside.tmp 2>/dev/null; then
 		trap leave EXIT
 		trap_signals
 		keep_terminal
