@@ -34,10 +34,11 @@ STATIC_NAMES = (
     "lib/virsh.sh",
     "lib/volume.sh",
     "lib/wait.sh",
+    "lib/whole.sh",
 )
 """The paths of a VM's, in order."""
 
-FLEET_NAMES = (".fleet/.gitignore", ".fleet/fleet.sh", ".fleet/vms.mk", "Makefile")
+FLEET_NAMES = (".fleet/.gitignore", ".fleet/fleet.sh", ".fleet/nodes.sh", ".fleet/vms.mk", "Makefile")
 """The paths of a fleet's, in order."""
 
 _PROGRAMS = ("lib/askpass", "lib/node-ssh")

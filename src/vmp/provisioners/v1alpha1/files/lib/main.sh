@@ -41,6 +41,7 @@ export LIBVIRT_DEFAULT_URI
 . lib/pool.sh
 . lib/fill.sh
 . lib/volume.sh
+. lib/whole.sh
 . lib/users.sh
 . lib/definition.sh
 . lib/domain-xml.sh
