@@ -62,8 +62,7 @@ domain_xml_fits() {
 	virt_install_options note_variable
 	[ -z "$variable" ] || return 1
 	[ "$domain_xml" ] || domain_xml=$(cat domain.xml)
-	sum_domain_xml
-	[ "$stamp" = "$domain_sum" ]
+	sum_domain_xml && [ "$stamp" = "$domain_sum" ]
 }
 
 # look_at_domain_xml: so that less is left to do in provide_domain_xml
@@ -108,7 +107,8 @@ sum_domain_xml() {
 	sum_paths='' number=0 facts=$volume_facts
 	each_volume note_path
 	[ "$summed" != "$sum_paths$domain_xml" ] || return 0
-	domain_sum=$(print_word "$libvirt_uri" "$sum_paths" "$domain_xml" | cksum)
+	summed=''
+	domain_sum=$(print_word "$libvirt_uri" "$sum_paths" "$domain_xml" | cksum) || return 1
 	domain_sum=${domain_sum%% *}-${domain_sum#* }
 	summed=$sum_paths$domain_xml
 }
@@ -161,7 +161,7 @@ write_domain_xml() {
 	printf '%s\n' "$domain_xml" >domain.xml.tmp || die_of_disk
 	mv -f domain.xml.tmp domain.xml
 	[ ! -e domain-error.tmp ] || rm -f domain-error.tmp
-	sum_domain_xml
+	sum_domain_xml || die 'cksum failed'
 	printf '%s\n' "$definition $domain_sum" >domain.xml.sum || die_of_disk
 }
 

@@ -105,6 +105,7 @@ begin_beside() {
 		exec 4<&- 6>&-
 		rm -f beside.tmp
 	else
+		[ ! -e beside.tmp ] || rm -f beside.tmp
 		beside_answer=$(ask_libvirt | sed "$wanted_lines") || :
 	fi
 	batch='' batch_bytes=0
