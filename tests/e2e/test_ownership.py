@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,20 @@ def test_a_volume_of_ours_that_somebody_attached_stays_with_its_pool(web: Vm) ->
     down = web.make("down")
     assert "kept volume web/boot.qcow2: domain theirs uses it" in down.stderr
     assert "kept pool web: it holds boot.qcow2" in down.stderr
+    virsh("undefine", "theirs")
+    web.make("delete-all")
+    assert inventory() == before
+
+
+def test_a_domain_that_comes_while_the_guest_is_asked_to_shut_down_keeps_the_volume_that_it_uses(web: Vm) -> None:
+    before = inventory()
+    web.make("up")
+    comes = threading.Timer(3, define, [disk("file='/var/lib/libvirt/images/web/boot.qcow2'")])
+    comes.start()
+    down = web.make("down", "V1ALPHA1_STOP_TIMEOUT_SECS=6")
+    comes.join()
+    assert "asking the guest to shut down" in down.stderr
+    assert "kept volume web/boot.qcow2: domain theirs uses it" in down.stderr
     virsh("undefine", "theirs")
     web.make("delete-all")
     assert inventory() == before

@@ -140,9 +140,15 @@ down() {
 	users_wanted=yes
 	observe
 	check_owner
-	if [ "$V1ALPHA1_STOP_TIMEOUT_SECS" -gt 0 ]; then # else deleting it pulls the plug
-		stop_domain
-	fi
+	case $domain_state in
+		'' | 'shut off') ;;
+		*)
+			[ "$V1ALPHA1_STOP_TIMEOUT_SECS" -eq 0 ] || { # else deleting it pulls the plug
+				stop_domain
+				observe # others may have begun to use its volumes meanwhile
+			}
+			;;
+	esac
 	delete_what '' domain volume pool
 	clean
 }
