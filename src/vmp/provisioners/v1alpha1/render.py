@@ -147,6 +147,8 @@ def _facts(configuration: Configuration, virt_install: Words) -> Iterator[str]:
     used_pools = [name for name in dict.fromkeys(used) if name not in own]
     yield each("each_used_pool", "pools that are only used", [(name,) for name in used_pools])
     yield each("each_used_network", "libvirt networks that are used", [(name,) for name in used_networks(vm)])
+    macs = [(mac,) for mac in virt_install.macs]
+    yield each("each_derived_mac", "MAC addresses that are derived from the names of node, VM and interface", macs)
     options = ssh.options if ssh else {}
     words = [word for key, values in options.items() for value in values for word in ("-o", f"{key}={value}")]
     yield arguments("ssh_options", "options of ssh, before all defaults", words)

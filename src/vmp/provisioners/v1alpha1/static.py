@@ -11,6 +11,7 @@ STATIC_NAMES = (
     ".gitignore",
     "Makefile",
     "lib/address.sh",
+    "lib/alike.sh",
     "lib/askpass",
     "lib/command.sh",
     "lib/console.sh",

@@ -23,10 +23,11 @@ PLAIN_OPTIONS = frozenset("arch cdrom description extra-args initrd-inject machi
 
 
 class Words(list[str]):
-    """The words of the command line, and the passwords for which placeholders stand in them."""
+    """The words of the command line, the passwords for which placeholders stand in them, and derived MAC addresses."""
 
     def __init__(self, configuration: Configuration) -> None:
         self.secrets: dict[str, str] = {}
+        self.macs: list[str] = []
         self._configuration = configuration
 
     def placeholder(self, value: str) -> str:
@@ -88,7 +89,8 @@ def _without_passwords(text: str, words: Words) -> str:
 def _item(option: str, item: Item, configuration: Configuration, words: Words) -> str:
     suboptions = dict(item.options or {})
     if option == "network" and not {"mac", "mac.address", "none"} & suboptions.keys():
-        suboptions["mac"] = mac_address(configuration, item.name)
+        words.macs.append(mac_address(configuration, item.name))
+        suboptions["mac"] = words.macs[-1]
     for key, value in suboptions.items():
         if value is not True and _PASSWORD.fullmatch(key):
             suboptions[key] = words.placeholder(str(value))

@@ -57,6 +57,10 @@ each_used_pool() {
 each_used_network() {
 	"$@" 'default' || return
 }
+# MAC addresses that are derived from the names of node, VM and interface
+each_derived_mac() {
+	"$@" '52:85:d4:4b:71:cd' || return
+}
 # options of ssh, before all defaults
 ssh_options() {
 	"$@"

@@ -61,6 +61,10 @@ each_used_pool() {
 each_used_network() {
 	"$@" 'default' || return
 }
+# MAC addresses that are derived from the names of node, VM and interface
+each_derived_mac() {
+	"$@" '52:cf:75:43:9c:4f' || return
+}
 # options of ssh, before all defaults
 ssh_options() {
 	"$@"

@@ -55,6 +55,10 @@ each_used_pool() {
 each_used_network() {
 	:
 }
+# MAC addresses that are derived from the names of node, VM and interface
+each_derived_mac() {
+	:
+}
 # options of ssh, before all defaults
 ssh_options() {
 	"$@"

@@ -26,6 +26,7 @@ begin_domain_xml() {
 	unready='' number=0 facts=$volume_facts
 	each_volume note_unready
 	[ -z "$unready" ] || return 0
+	! take_answer || return 0
 	find_bound
 	virt_install_options exec_virt_install &
 	install_pid=$!
@@ -119,6 +120,24 @@ note_path() {
 }
 
 make_domain_xml() {
+	if [ "$install_pid" ] || ! take_answer; then
+		end_virt_install
+		unescape_twice
+		give_answer
+	fi
+	[ -z "$secrets_file" ] || {
+		read_secrets
+		each_secret put_secret
+	}
+	case $domain_xml in
+		*'<metadata>'*) write_domain_xml "${domain_xml%%<metadata>*}<metadata>$nl    " "${domain_xml#*<metadata>}" ;;
+		*'</name>'*) write_domain_xml "${domain_xml%%</name>*}</name>$nl  <metadata>" "</metadata>${domain_xml#*</name>}" ;;
+		*) die "virt-install gave no domain: $domain_xml" ;;
+	esac
+}
+
+# end_virt_install: its answer in $domain_xml, whether it has begun or not
+end_virt_install() {
 	domain_code=0
 	if [ "$install_pid" ]; then
 		wait "$install_pid" || domain_code=$?
@@ -133,16 +152,6 @@ make_domain_xml() {
 		die "virt-install refused the definition: $(cat domain-error.tmp)"
 	}
 	domain_xml=$(cat domain.xml.tmp)
-	unescape_twice
-	[ -z "$secrets_file" ] || {
-		read_secrets
-		each_secret put_secret
-	}
-	case $domain_xml in
-		*'<metadata>'*) write_domain_xml "${domain_xml%%<metadata>*}<metadata>$nl    " "${domain_xml#*<metadata>}" ;;
-		*'</name>'*) write_domain_xml "${domain_xml%%</name>*}</name>$nl  <metadata>" "</metadata>${domain_xml#*</name>}" ;;
-		*) die "virt-install gave no domain: $domain_xml" ;;
-	esac
 }
 
 # mark_again: domain.xml as it is, but for a seed that has changed

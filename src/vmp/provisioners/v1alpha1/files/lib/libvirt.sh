@@ -7,6 +7,7 @@
 batch=''        # the queue, as virsh's parser reads it (quotes as in sh)
 batch_bytes=0   # what it uploads
 failure=''      # what went wrong first in the last run_batch
+achieved=''     # lines: what this run has said to be done
 users_wanted='' # so that `look` asks for all pools of the node, too
 xml_count=0
 xml_files='' # those of the queue
@@ -171,7 +172,10 @@ read_mark() {
 		failure=${failure:-$errors} # those that follow mostly follow from it
 	else
 		case $1 in
-			done\ *) say "${1#done }" ;;
+			done\ *)
+				achieved=$achieved${1#done }$nl
+				say "${1#done }"
+				;;
 			made\ *) partial="$partial${1#made } " ;;
 			filled\ *) note_filled "${1#filled }" ;;
 		esac

@@ -21,7 +21,7 @@ nl='
 image_on_node='' # vm.sh has it where the node downloads the image
 . ./vm.sh
 
-: "${CMD=}" "${V1ALPHA1_IP_CMD=}" "${V1ALPHA1_SSH_USER=}" "${V1ALPHA1_SSH_HOST=}"
+: "${VMP_ALIKE=}" "${CMD=}" "${V1ALPHA1_IP_CMD=}" "${V1ALPHA1_SSH_USER=}" "${V1ALPHA1_SSH_HOST=}"
 : "${V1ALPHA1_SSH_OPTS=}" "${V1ALPHA1_SSH_EXTRA_OPTS=}"
 install_pid='' # of a virt-install that runs beside other work
 seed_pid=''    # of what makes the seed beside other work
@@ -44,6 +44,7 @@ export LIBVIRT_DEFAULT_URI
 . lib/whole.sh
 . lib/users.sh
 . lib/definition.sh
+. lib/alike.sh
 . lib/domain-xml.sh
 . lib/domain.sh
 . lib/address.sh

@@ -24,7 +24,7 @@ seed_checksum() {
 # build_seed: beside other work, until await_seed. "$seed_file.sum" says what the file was made from; while it is made, what
 # the tool says is written there, so that nothing half made has a sum.
 build_seed() {
-	[ "$seed_path" ] || return 0
+	[ "$seed_path" ] && [ -z "$seed_pid" ] || return 0
 	local_file "$seed_path"
 	seed_file=$local_file
 	seed_checksum
@@ -39,6 +39,14 @@ build_seed() {
 	seed_tool=$found
 	begin_iso
 	trap leave EXIT
+}
+
+# foresee_seed: where the file is not there, it is likely wanted; making it takes longer than to ask what there is
+foresee_seed() {
+	[ "$seed_path" ] || return 0
+	local_file "$seed_path"
+	[ ! -s "$local_file" ] && have xorriso genisoimage mkisofs cloud-localds || return 0
+	build_seed
 }
 
 begin_iso() {

@@ -122,6 +122,7 @@ create() {
 }
 
 up() {
+	foresee_seed
 	prepare
 	up_before=$domain_state already_running=''
 	[ "$domain_state" ] || need 'make the domain' virt-install

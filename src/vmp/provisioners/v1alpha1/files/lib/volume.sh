@@ -343,5 +343,6 @@ queue_undo() {
 note_filled() {
 	partial="${partial%%" ${1%% *} "*} ${partial#*" ${1%% *} "}"
 	filled="$filled${1%% *} "
+	achieved="${achieved}created volume ${1#* }$nl"
 	say "created volume ${1#* }"
 }

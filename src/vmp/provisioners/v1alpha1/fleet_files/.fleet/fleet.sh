@@ -111,8 +111,22 @@ add_down() {
 # run_goals MAKE…: in the makefiles of the VMs, in place of this shell: a signal to it reaches them
 run_goals() {
 	[ -z "$fleet_failed" ] || goals="$goals failed"
+	[ "$fleet_target" = down ] || begin_alike
 	# shellcheck disable=SC2086 # they are words
 	[ -z "$goals" ] || exec "$@" --no-print-directory -f .fleet/vms.mk $goals
+}
+
+# begin_alike: VMs that are alike take virt-install's answer from each other (lib/alike.sh)
+begin_alike() {
+	VMP_ALIKE=''
+	case $goals in
+		*' up/'*' up/'*' up/'*) ;; # two have to ask
+		*) return 0 ;;
+	esac
+	mkdir ".fleet/alike.$$.tmp" 2>/dev/null || return 0
+	VMP_ALIKE=$fleet_base/.fleet/alike.$$.tmp
+	export VMP_ALIKE
+	goals="$goals tidy"
 }
 
 status() {

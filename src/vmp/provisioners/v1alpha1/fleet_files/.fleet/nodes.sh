@@ -93,7 +93,7 @@ note_marks() {
 remove_files() {
 	set --
 	set +f
-	for fleet_file in "$fleet_base"/.fleet/[0-9]*.[0-9]*.tmp; do
+	for fleet_file in "$fleet_base"/.fleet/[0-9]*.[0-9]*.tmp "$fleet_base"/.fleet/alike.[0-9]*.tmp; do
 		fleet_pid=${fleet_file%.tmp}
 		fleet_pid=${fleet_pid##*.}
 		if [ -e "$fleet_file" ] && { [ "$fleet_pid" = "$$" ] || ! kill -0 "$fleet_pid" 2>/dev/null; }; then
@@ -101,7 +101,7 @@ remove_files() {
 		fi
 	done
 	set -f
-	[ $# -eq 0 ] || rm -f "$@"
+	[ $# -eq 0 ] || rm -rf "$@"
 }
 
 # ask: one line for each VM in $fleet_answers: number, verdict, state, node, name, with tabs between them

@@ -2,7 +2,7 @@
 
 MAKEOVERRIDES :=
 
-goals := $(filter-out failed,$(MAKECMDGOALS))
+goals := $(filter-out failed tidy,$(MAKECMDGOALS))
 
 .PHONY: $(MAKECMDGOALS)
 $(goals):
@@ -11,3 +11,7 @@ $(goals):
 # After the others: something went wrong before any of them was begun, and was said.
 failed: $(goals)
 	@exit 1
+
+# After all have succeeded; else the next run sees to it.
+tidy: $(goals)
+	@rm -rf "$${VMP_ALIKE:?}"
