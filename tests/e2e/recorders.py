@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from world import ENVIRONMENT
 
-COMMANDS = ("virsh", "virt-install", "curl", "ssh", "xorriso", "7z")
+COMMANDS = ("virsh", "virt-install", "curl", "ssh", "genisoimage", "7z")
 
 _WRAPPER = """#!/bin/sh
 printf '%s\\0' "$LIBVIRT_DEFAULT_URI" "$@" >{file}.$$

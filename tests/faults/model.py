@@ -54,7 +54,7 @@ CHANGES = frozenset(
 LOOKS = frozenset(["domstate", "pool-dumpxml"])
 """Those of the others in whose middle the connection is lost: one or two of each batch."""
 
-BOUNDED = frozenset(["virsh", "virt-install", "xorriso", "ssh"])
+BOUNDED = frozenset(["virsh", "virt-install", "genisoimage", "ssh"])
 """The programs that V1ALPHA1_COMMAND_TIMEOUT_SECS bounds; a user ends the run when another one hangs."""
 
 

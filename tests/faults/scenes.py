@@ -15,7 +15,7 @@ import server
 from guest_registries import cloud
 from world import Vm, build_guest, generate, remove_all, virsh
 
-from faults.run import ALWAYS_THE_SAME, Shims
+from faults.run import Shims
 
 IMAGE = "blank.qcow2"
 
@@ -151,16 +151,16 @@ def begin_up(stage: Stage, anew: bool) -> Vm:
 
 def begin_alone(stage: Stage, anew: bool) -> Vm:
     vm = stage.fresh()["vm"] if anew else Vm(stage.base / "vm")
-    vm.make("up", environment=ALWAYS_THE_SAME)
+    vm.make("up")
     return vm
 
 
 def begin_shared(stage: Stage, anew: bool) -> Vm:
     """Another VM has a layer over the image."""
     if anew:
-        stage.fresh()["other"].make("create", environment=ALWAYS_THE_SAME)
+        stage.fresh()["other"].make("create")
     vm = Vm(stage.base / "vm")
-    vm.make("up", environment=ALWAYS_THE_SAME)
+    vm.make("up")
     return vm
 
 
@@ -176,10 +176,10 @@ def begin_again(stage: Stage, anew: bool) -> Vm:
     """The VM was up before, and its domain.xml is there."""
     if anew:
         vms = stage.fresh()
-        vms["other"].make("create", environment=ALWAYS_THE_SAME)
-        vms["vm"].make("up", environment=ALWAYS_THE_SAME)
+        vms["other"].make("create")
+        vms["vm"].make("up")
     vm = Vm(stage.base / "vm")
-    vm.make("down", "V1ALPHA1_STOP_TIMEOUT_SECS=0", environment=ALWAYS_THE_SAME)
+    vm.make("down", "V1ALPHA1_STOP_TIMEOUT_SECS=0")
     return vm
 
 
@@ -191,7 +191,7 @@ def begin_guest(stage: Stage, anew: bool) -> Vm:
         if not key.exists():
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
         vm = generate(cloud(build_guest("tiny-disk"), key, "  - name: vm\n    template: cloud\n"), stage.base)["vm"]
-        vm.make("up", environment=ALWAYS_THE_SAME)
+        vm.make("up")
         vm.make("wait-for-ready")
     vm = Vm(stage.base / "vm")
     (vm.directory / "known_hosts").unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import stat
+import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -99,7 +100,17 @@ def _content(path: Path, unpredictable: frozenset[str]) -> str:
     if path.name in unpredictable:
         return "a file"
     content = path.read_bytes()
-    return f"{len(content)} bytes {_digest(content)}"
+    return f"{len(content)} bytes {_digest(_documents(path) if path.suffix == '.iso' else content)}"
+
+
+def _documents(iso: Path) -> bytes:
+    """Return the files of a seed, in which each time has its dates; all of it, where it cannot be read."""
+    listed = subprocess.run(["isoinfo", "-R", "-f", "-i", iso], capture_output=True, text=True)
+    if listed.returncode or not listed.stdout:
+        return iso.read_bytes()
+    names = listed.stdout.split()
+    found = [subprocess.run(["isoinfo", "-R", "-x", name, "-i", iso], capture_output=True).stdout for name in names]
+    return b"\0".join([listed.stdout.encode(), *found])
 
 
 def _without(xml: str, tags: str) -> str:

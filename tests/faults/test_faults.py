@@ -16,7 +16,7 @@ DANGEROUS = [
     Fault("up", "mv", 1, "kill-after"),
     Fault("up", "sha256sum", 1, "fail-before"),
     # nor a seed
-    Fault("up", "xorriso", 1, "kill-during"),
+    Fault("up", "genisoimage", 1, "kill-during"),
     Fault("up", "mv", 2, "kill-after"),
     # a volume, whichever it is and however much of it came
     Fault("up", "virsh pool-define", 1, "kill-after"),

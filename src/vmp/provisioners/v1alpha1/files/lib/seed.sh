@@ -1,8 +1,12 @@
 # The cloud-init seed: an ISO of the documents in "$seed_path.d", made again when they have changed.
 # shellcheck shell=sh disable=SC2034,SC2154 # the files of lib/ and vm.sh share their variables
 
+# The first that is there: xorriso sleeps for a tenth of a second, and mkisofs may be xorriso.
+seed_tools='genisoimage xorriso mkisofs cloud-localds'
+
+# shellcheck disable=SC2086 # they are words
 need_for_seed() {
-	[ -z "$seed_path" ] || need 'make the cloud-init seed' xorriso genisoimage mkisofs cloud-localds
+	[ -z "$seed_path" ] || need 'make the cloud-init seed' $seed_tools
 }
 
 # seed_checksum: of the documents, in $seed. Once in a run.
@@ -23,6 +27,7 @@ seed_checksum() {
 
 # build_seed: beside other work, until await_seed. "$seed_file.sum" says what the file was made from; while it is made, what
 # the tool says is written there, so that nothing half made has a sum.
+# shellcheck disable=SC2086 # they are words
 build_seed() {
 	[ "$seed_path" ] && [ -z "$seed_pid" ] || return 0
 	local_file "$seed_path"
@@ -35,17 +40,18 @@ build_seed() {
 		[ "$seed_stamp" != "$seed $size" ] || return 0
 	fi
 	find_bound
-	have xorriso genisoimage mkisofs cloud-localds
+	have $seed_tools
 	seed_tool=$found
 	begin_iso
 	trap leave EXIT
 }
 
-# foresee_seed: where the file is not there, it is likely wanted; making it takes longer than to ask what there is
+# foresee_seed: where the file is not there, it is likely wanted, and made while libvirt is asked what there is
+# shellcheck disable=SC2086 # they are words
 foresee_seed() {
 	[ "$seed_path" ] || return 0
 	local_file "$seed_path"
-	[ ! -s "$local_file" ] && have xorriso genisoimage mkisofs cloud-localds || return 0
+	[ ! -s "$local_file" ] && have $seed_tools || return 0
 	build_seed
 }
 
