@@ -32,14 +32,16 @@ build_image() {
 	[ "$image_path" ] || return 0
 	local_file "$image_path"
 	image=$local_file
-	part=$(printf '%s' "$image_url" | cksum) # what came from another URL is not gone on with
-	part=$image.${part%% *}.part
 	if [ -s "$image" ]; then
-		for leftover in "$part" "$part.headers.part"; do # of a run that was killed after it had unpacked it
-			[ ! -e "$leftover" ] || rm -f "$leftover"
+		for leftover in "$image".*.part; do # of a run that was killed after it had unpacked it
+			[ -e "$leftover" ] || continue
+			name_part
+			rm -f "$part" "$part.headers.part"
+			break
 		done
 		return 0
 	fi
+	name_part
 	mkdir -p "${image%/*}" || die "cannot make the directory of $image_path"
 	lock 8 "$image.lock" "downloads $image_path"
 	[ ! -s "$image" ] || return 0
@@ -61,6 +63,12 @@ build_image() {
 	done
 	unpack
 	say "downloaded $image_path"
+}
+
+# name_part: what came from another URL is not gone on with
+name_part() {
+	part=$(printf '%s' "$image_url" | cksum)
+	part=$image.${part%% *}.part
 }
 
 # part_is_whole: when an earlier run was stopped after the download

@@ -11,6 +11,7 @@ achieved=''     # lines: what this run has said to be done
 users_wanted='' # so that `look` asks for all pools of the node, too
 xml_count=0
 xml_files='' # those of the queue
+imagined=''  # what is queued is only to be foreseen, and its XML is not known yet
 
 # quote TEXT: for virsh's parser, in $quoted
 quote() {
@@ -41,8 +42,10 @@ queue() {
 # vol-create-as put names into XML without escaping them.)
 queue_xml() {
 	xml_count=$((xml_count + 1))
-	printf '%s\n' "$1" >"create-$xml_count.tmp" || die_of_disk
-	xml_files="$xml_files create-$xml_count.tmp"
+	[ "$imagined" ] || {
+		printf '%s\n' "$1" >"create-$xml_count.tmp" || die_of_disk
+		xml_files="$xml_files create-$xml_count.tmp"
+	}
 	shift
 	queue "$@" "--file=create-$xml_count.tmp"
 }

@@ -122,7 +122,7 @@ create() {
 }
 
 up() {
-	foresee_seed
+	foresee_up
 	prepare
 	up_before=$domain_state already_running=''
 	[ "$domain_state" ] || need 'make the domain' virt-install
@@ -131,6 +131,15 @@ up() {
 	[ "$up_before" ] || return 0
 	tell_stale
 	[ -z "$already_running" ] || say 'is running'
+}
+
+# foresee_up: where nothing of this VM is likely to be there, the virsh that looks goes on to make it
+foresee_up() {
+	foresee_seed
+	if [ "$seed_pid" ] || [ ! -e domain.xml.sum ]; then
+		foresee_volumes start
+		meanwhile=definition
+	fi
 }
 
 create_pools_that_stopped() {

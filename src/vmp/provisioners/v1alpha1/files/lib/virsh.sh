@@ -8,11 +8,12 @@ foreseen=''      # the batches to come, each behind a gate
 foreseen_bytes=0 # what they upload
 talk=''          # the process of the virsh that stands at a gate
 talk_gate=''     # that which opens it
-meanwhile=''     # what is to be done while the virsh at the gate is at work on the next batch
+meanwhile=''     # what is to be done while that virsh is at work on the next batch
 beside=''        # the process of the virsh that carries out a batch beside this shell
 
 # An error makes virsh write what it has said before; cpu-compare finds no CPU in an empty file, and asks libvirt nothing.
-gate="'cpu-compare' '--file=/@/' ; 'cpu-compare' '--file=gate.tmp' ; 'echo' '$nl/@/$$/go$nl' ; "
+flush="'cpu-compare' '--file=/@/' ; "
+gate="$flush'cpu-compare' '--file=gate.tmp' ; 'echo' '$nl/@/$$/go$nl' ; "
 
 # Of the XML that virsh prints only a few lines are read; what a domain says of itself is none of them.
 wanted_lines='
@@ -46,6 +47,14 @@ is_foreseen() {
 	return 1
 }
 
+# is_among_foreseen BATCH: whether it is one of them
+is_among_foreseen() {
+	case $foreseen in
+		*"$gate$1$end"*) return 0 ;;
+	esac
+	return 1
+}
+
 # run_batch: carries out what is queued. False when a command failed, with libvirt's words in $failure (see read_answer).
 run_batch() {
 	find_bound
@@ -61,6 +70,7 @@ run_batch() {
 		$meanwhile
 		hear gate
 	elif [ "$foreseen" ] && begin_talk; then
+		$meanwhile
 		hear ''
 	else
 		foreseen=''
@@ -93,7 +103,7 @@ tell_bound() {
 begin_beside() {
 	find_bound
 	bound_of "$batch_bytes"
-	batch=$batch$end
+	batch="'echo' '$nl/@/$$/gate$nl' ; $flush'echo' '$nl/@/$$/go$nl' ; $batch$end"
 	if connects_quietly && mkfifo beside.tmp 2>/dev/null; then
 		trap leave EXIT
 		trap_signals
@@ -103,6 +113,7 @@ begin_beside() {
 		beside=$!
 		exec 7<beside.tmp
 		exec 4<&- 6>&-
+		read -r beside_first <&7 || : # it is at work: what comes next may take the processor from it
 		rm -f beside.tmp
 	else
 		[ ! -e beside.tmp ] || rm -f beside.tmp
@@ -113,7 +124,7 @@ begin_beside() {
 
 end_beside() {
 	if [ "$beside" ]; then
-		beside_answer=$(sed "$wanted_lines" <&7) || :
+		beside_answer=$beside_first$nl$(sed "$wanted_lines" <&7) || :
 		beside_code=0
 		wait "$beside" || beside_code=$?
 		beside=''

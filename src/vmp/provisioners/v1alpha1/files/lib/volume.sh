@@ -7,6 +7,7 @@
 partial=' ' # numbers of the volumes that this run has made and not yet filled
 filled=' '  # and of those that it has filled
 grown=' '   # and of those that it has grown
+largest=9223372036854775807
 volume_tries=0
 
 # next_volume: takes one record off $facts; $path is '' when the volume is not there. $listed is not, when libvirt lists a
@@ -35,15 +36,67 @@ note_missing() {
 	[ "$path" ] || missing=yes
 }
 
+# plan_volumes: the next step towards each
+plan_volumes() {
+	xml_count=0 # so that the files of a round can be foreseen
+	each_pool queue_pool
+	deferred='' uploading='' number=0 facts=$volume_facts
+	each_volume plan_volume
+}
+
+# foresee_volumes THEN: as foresee_rest does, before libvirt was asked: as if what this VM deletes were not there, and all
+# the rest were
+foresee_volumes() {
+	[ -z "$image_on_node" ] || return 0
+	imagined=yes
+	domain_state='' pools='' active_pools='' volume_facts=''
+	each_pool imagine_pool
+	each_volume imagine_volume
+	[ "$imagined" ] || return 0
+	number=0 facts=$volume_facts
+	each_volume foresee_check
+	plan_volumes
+	look
+	put_aside
+	foresee_rest "$1"
+	imagined=''
+}
+
+imagine_pool() {
+	[ "$3" = Delete ] || pools=$pools$1$nl active_pools=$active_pools$1$nl
+}
+
+# imagine_volume POOL NAME FORMAT POLICY CAPACITY KIND SOURCE…: its facts, if it is there of as much room as one may want
+imagine_volume() {
+	imagined_facts=$largest$nl$largest$nl/$nl imagined_base=$nl$nl
+	[ "$4" != Delete ] || imagined_facts=$nl$nl$nl
+	case $6 in
+		upload)
+			if [ "$7" = "$seed_path" ]; then
+				imagined_facts=$nl$nl$nl
+			elif [ ! -s "$7" ]; then
+				imagined=''
+			fi
+			;;
+		backing)
+			imagined_base=0$nl/$nl imagined_name=$7/$8
+			each_volume imagine_base
+			;;
+	esac
+	volume_facts=$volume_facts$imagined_facts$imagined_base
+}
+
+# imagine_base: of the volumes of this VM, those that are deleted are not there yet
+imagine_base() {
+	[ "$1/$2" != "$imagined_name" ] || [ "$4" != Delete ] || imagined_base=$nl$nl
+}
+
 # create_volumes THEN: what is made of them (as for make_volumes) may begin once they are there
 create_volumes() {
 	while :; do
 		settle_volumes
 		[ -z "$1" ] || begin_domain_xml
-		xml_count=0 # so that the files of a round can be foreseen
-		each_pool queue_pool
-		deferred='' uploading='' number=0 facts=$volume_facts
-		each_volume plan_volume
+		plan_volumes
 		if [ -z "$batch" ]; then
 			number=0 facts=$volume_facts
 			each_volume check_fixed
@@ -53,8 +106,9 @@ create_volumes() {
 		fi
 		look
 		put_aside
-		is_foreseen "$aside_batch" || {
+		is_among_foreseen "$aside_batch" || {
 			hang_up
+			foreseen='' foreseen_bytes=0
 			foresee_rest "$1"
 		}
 		number=0 facts=$volume_facts
@@ -69,7 +123,6 @@ create_volumes() {
 # the domain is defined
 foresee_rest() {
 	batch=$aside_batch
-	foreseen='' foreseen_bytes=0
 	foresee
 	number=0 facts=$volume_facts
 	each_volume foresee_upload

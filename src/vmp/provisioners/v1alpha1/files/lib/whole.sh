@@ -77,17 +77,22 @@ check_abandoned() {
 
 # same_ends POOL NAME FILE BYTES: whether the first and the last 64 KiB of so many bytes are those of the file
 same_ends() {
-	ends_length=$4
-	[ "$ends_length" -le 65536 ] || ends_length=65536
-	ends_last=$(($4 - ends_length))
-	queue vol-download "--pool=$1" "--vol=$2" --file=volume.tmp "--length=$ends_length"
-	queue vol-download "--pool=$1" "--vol=$2" --file=volume-end.tmp "--offset=$ends_last" "--length=$ends_length"
+	queue_ends "$1" "$2" "$4"
 	run_batch || die "could not read volume $1/$2" "$failure"
 	ends_same=yes
 	head -c "$ends_length" <"$3" | cmp -s - volume.tmp || ends_same=''
 	tail -c "+$((ends_last + 1))" <"$3" | head -c "$ends_length" | cmp -s - volume-end.tmp || ends_same=''
 	rm -f volume.tmp volume-end.tmp
 	[ "$ends_same" ]
+}
+
+# queue_ends POOL NAME BYTES: both ends of so many are read
+queue_ends() {
+	ends_length=$3
+	[ "$ends_length" -le 65536 ] || ends_length=65536
+	ends_last=$(($3 - ends_length))
+	queue vol-download "--pool=$1" "--vol=$2" --file=volume.tmp "--length=$ends_length"
+	queue vol-download "--pool=$1" "--vol=$2" --file=volume-end.tmp "--offset=$ends_last" "--length=$ends_length"
 }
 
 # die_other POOL NAME FILE BYTES
@@ -101,19 +106,32 @@ die_other() {
 # must be our file: not an earlier image of the same name
 check_fixed() {
 	next_volume
-	[ "$6" = upload ] && [ "$path" ] && [ -z "$5" ] && [ -z "$domain_state" ] && [ "$7" != "$seed_path" ] || return 0
-	case $filled$partial$checked in
-		*" $number "*) return ;;
-	esac
-	fixed='' fixed_name=$1/$2
-	each_volume note_base
-	virt_install_options note_read_only
-	[ "$fixed" ] || return 0
+	is_fixed "$@" || return 0
 	checked="$checked$number "
 	fixed_facts=$facts fixed_number=$number fixed_physical=$physical
 	file_size "$7"
 	same_ends "$1" "$2" "$7" "$size" || die_other "$1" "$2" "$7" "$fixed_physical"
 	facts=$fixed_facts number=$fixed_number
+}
+
+foresee_check() {
+	next_volume
+	is_fixed "$@" || return 0
+	file_size "$7"
+	queue_ends "$1" "$2" "$size"
+	foresee
+}
+
+# is_fixed POOL NAME…: after next_volume
+is_fixed() {
+	[ "$6" = upload ] && [ "$path" ] && [ -z "$5" ] && [ -z "$domain_state" ] && [ "$7" != "$seed_path" ] || return 1
+	case $filled$partial$checked in
+		*" $number "*) return 1 ;;
+	esac
+	fixed='' fixed_name=$1/$2
+	each_volume note_base
+	virt_install_options note_read_only
+	[ "$fixed" ]
 }
 
 note_base() {
