@@ -87,6 +87,12 @@ DIFFERENT = {
     "title": '    libvirt: {domain: {virtInstall: {metadata: "title={VM_NAME}"}}}\n',
     "bus": "    libvirt: {domain: {virtInstall: {disk: [{name: data, options: {bus: sata}}]}}}\n",
     "password": "    libvirt: {domain: {virtInstall: {graphics: [{name: v, options: {type: vnc, passwd: s3cret}}]}}}\n",
+    "pool": """\
+    libvirt:
+      domain: {virtInstall: {disk: [{name: data, options: {vol: default/data}}]}}
+      volumes: [{name: data, poolName: default}]
+""",
+    "model": "    libvirt: {domain: {virtInstall: {network: [{name: default, options: {model: virtio}}]}}}\n",
     "named <&> #1": "",
     "file": "    libvirt: {volumes: [{name: data, capacity: null, uploadFile: {path: user.data}}]}\n",
 }

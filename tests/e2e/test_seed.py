@@ -148,3 +148,22 @@ def test_an_up_whose_seed_fails_leaves_no_volume_for_it(unchanged_libvirt: None,
     assert "seed.iso" not in virsh("vol-list", "web")
     assert "started domain" in vm.make("up").stderr
     vm.make("delete-all")
+
+
+def test_an_up_of_what_is_up_needs_no_seed(unchanged_libvirt: None, base: Path, tmp_path: Path) -> None:
+    vm = generate(blank(blank_image(tmp_path, "deaf"), USED), base)["web"]
+    vm.make("up")
+    vm.make("clean")
+    none, failing = only("cloud-localds", tmp_path / "none", "exit 1"), tmp_path / "failing"
+    (tmp_path / "none/cloud-localds").unlink()
+    for environment in ({}, none, only("genisoimage", failing, FAULTS["fails"])):
+        assert vm.make("up", environment=environment).stderr == "web: is running\n"
+        assert not list(vm.directory.glob("seed.iso*[!d]"))
+    for path in vm.directory.glob("domain.xml*"):
+        path.unlink()
+    image = base / "images of all/deaf.qcow2"
+    image.rename(tmp_path / "elsewhere")
+    for environment in ({}, none):
+        assert vm.make("up", environment=environment).stderr == "web: is running\n"
+    image.symlink_to(tmp_path / "elsewhere")
+    vm.make("delete-all")

@@ -20,6 +20,9 @@ take_answer() {
 		*) return 1 ;;
 	esac
 	translate "${answered#"$question$nl"}" "$all_to_own" || return 1
+	case $nl$translated in
+		*"$nl<vmp:"*) return 1 ;;
+	esac
 	domain_xml=$translated taken=yes
 }
 
@@ -94,6 +97,7 @@ ask_mac() {
 		*) return 0 ;;
 	esac
 	asked=${asked%"=$1"}
+	ask "mac $mac_number"
 	note_own "      <mac address=\"$1\"/>" "$1" "mac $mac_number"
 }
 
@@ -115,6 +119,7 @@ ask_disk() {
 	esac
 	asked_rest=${asked#*vol="$1/$2"}
 	asked=${asked%%vol="$1/$2"*}vol$asked_rest
+	declares_pool "$1" || ask "$1" # which may be one of block devices; those that a VM declares are directories
 	ask "$number" "$3" "$6" "${7-}"
 	note_own "      <source file=\"$path\"/>" "$path" "volume $number"
 }

@@ -28,7 +28,7 @@ begin_domain_xml() {
 	[ -z "$unready" ] || return 0
 	! take_answer || return 0
 	find_bound
-	virt_install_options exec_virt_install &
+	virt_install_options exec_virt_install 5<&- &
 	install_pid=$!
 	trap leave EXIT
 }
@@ -51,7 +51,7 @@ exec_virt_install() {
 made_from() {
 	stamp_definition='' stamp=''
 	[ ! -s domain.xml ] || [ ! -s domain.xml.sum ] || read -r stamp_definition stamp <domain.xml.sum || :
-	[ "$stamp_definition" = "$1" ]
+	[ "$1" ] && [ "$stamp_definition" = "$1" ]
 }
 
 # domain_xml_fits: whether domain.xml is what virt-install would make of the definition, on this node and with these

@@ -44,6 +44,7 @@ build_image() {
 	name_part
 	mkdir -p "${image%/*}" || die "cannot make the directory of $image_path"
 	lock 8 "$image.lock" "downloads $image_path"
+	file_sizes=$nl
 	[ ! -s "$image" ] || return 0
 	stall=$(((V1ALPHA1_COMMAND_TIMEOUT_SECS + 9) / 10)) # how long nothing may come
 	[ "$stall" -gt 0 ] || stall=60

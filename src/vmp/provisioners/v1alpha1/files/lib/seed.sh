@@ -44,6 +44,7 @@ build_seed() {
 	seed_tool=$found
 	begin_iso
 	trap leave EXIT
+	trap_signals
 }
 
 # foresee_seed: where the file is not there, it is likely wanted, and made while libvirt is asked what there is
@@ -57,7 +58,7 @@ foresee_seed() {
 
 begin_iso() {
 	[ ! -e "$seed_file.tmp" ] || rm -f "$seed_file.tmp"
-	exec_iso >"$seed_file.sum" 2>&1 &
+	exec_iso >"$seed_file.sum" 2>&1 5<&- &
 	seed_pid=$!
 }
 
@@ -93,6 +94,7 @@ give_up_seed() {
 	[ "$seed_pid" ] || return 0
 	kill "$seed_pid" 2>/dev/null || :
 	wait "$seed_pid" 2>/dev/null || :
+	seed_pid=''
 	rm -f "$seed_file.tmp" "$seed_file.sum"
 }
 

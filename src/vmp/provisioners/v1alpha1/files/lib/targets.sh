@@ -124,6 +124,7 @@ create() {
 up() {
 	foresee_up
 	prepare
+	[ -z "$domain_state" ] || give_up_seed
 	up_before=$domain_state already_running=''
 	[ "$domain_state" ] || need 'make the domain' virt-install
 	make_volumes start

@@ -69,7 +69,7 @@ run_batch() {
 		talk_gate=$!
 		$meanwhile
 		hear gate
-	elif [ "$foreseen" ] && begin_talk; then
+	elif [ "$foreseen" ] && [ "$((${#batch} + ${#foreseen}))" -lt 60000 ] && begin_talk; then # of an argument's 128 KiB
 		$meanwhile
 		hear ''
 	else
@@ -113,8 +113,8 @@ begin_beside() {
 		beside=$!
 		exec 7<beside.tmp
 		exec 4<&- 6>&-
-		read -r beside_first <&7 || : # it is at work: what comes next may take the processor from it
 		rm -f beside.tmp
+		read -r beside_first <&7 || : # it is at work: what comes next may take the processor from it
 	else
 		[ ! -e beside.tmp ] || rm -f beside.tmp
 		beside_answer=$(ask_libvirt | sed "$wanted_lines") || :
@@ -153,7 +153,7 @@ begin_talk() {
 	exec 6<>answers.tmp # a FIFO that is read and written waits for nobody
 	bound_of "$foreseen_bytes"
 	(exec_bounded "$((bound_seconds * 10))" virsh -q -c "$connection" "$batch$foreseen") \
-		<&4 >&6 2>&1 4<&- 6>&- 8>&- 9>&- &
+		<&4 >answers.tmp 2>&1 4<&- 6>&- 8>&- 9>&- & # not >&6: with nobody left to read, it ends at its next word
 	talk=$!
 	exec 5<answers.tmp
 	exec 4<&- 6>&-

@@ -56,9 +56,14 @@ foresee_volumes() {
 	number=0 facts=$volume_facts
 	each_volume foresee_check
 	plan_volumes
-	look
-	put_aside
-	foresee_rest "$1"
+	if [ "$batch" ]; then
+		look
+		put_aside
+		foresee_rest "$1"
+	else
+		queue_domain "$1"
+		foresee
+	fi
 	imagined=''
 }
 
@@ -74,7 +79,8 @@ imagine_volume() {
 		upload)
 			if [ "$7" = "$seed_path" ]; then
 				imagined_facts=$nl$nl$nl
-			elif [ ! -s "$7" ]; then
+				[ "$seed_pid" ] || [ -s "$7" ] || imagined=''
+			elif [ ! -s "$7" ] || [ ! -r "$7" ]; then
 				imagined=''
 			fi
 			;;
@@ -204,7 +210,7 @@ plan_volume() {
 				deferred=$7/$8
 				return 0
 			fi
-			if [ "$5" ] && [ "$base_capacity" ]; then
+			if [ "$5" ] && [ "$base_capacity" ] && [ -z "$imagined" ]; then
 				bytes_of "$5"
 				[ "$bytes" -ge "$base_capacity" ] ||
 					die "volume $1/$2 is to have $5, less than the $base_capacity bytes of $7/$8, on which it is based" \
