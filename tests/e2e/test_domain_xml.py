@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from blank import blank, blank_image
 from recorders import Call, Recorder, queued
+from remote_node import wait_until
 from world import ENVIRONMENT, Vm, domain_state, generate, virsh
 
 SEEDED = """
@@ -123,6 +127,44 @@ def test_virt_install_runs_beside_the_virsh_that_makes_everything_and_gives_the_
     assert {"pool-start", "vol-create", "vol-upload", "define", "start"} <= set(queued([acting]))
     assert (vm.directory / "domain.xml").read_text() == alone
     vm.make("delete-all")
+
+
+def test_a_virsh_whose_run_was_killed_makes_nothing(
+    unchanged_libvirt: None, image: Path, recorder: Recorder, tmp_path: Path
+) -> None:
+    vm = generate(seeded(image), tmp_path / "base")["web"]
+    vm.make("up")
+    vm.make("down")
+    wrapper = tmp_path / "recorder/bin/virsh"
+    wrapper.write_text(wrapper.read_text().replace("PATH=", "sleep 1\nPATH=", 1))
+    run = subprocess.Popen(
+        vm.command("up"),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**ENVIRONMENT, **recorder.environment},
+        start_new_session=True,
+    )
+    wait_until(lambda: "sleep" in session(run.pid).values(), "virsh")
+    for pid, program in session(run.pid).items():
+        if program not in ("virsh", "sleep"):
+            os.kill(pid, signal.SIGKILL)
+    run.wait()
+    wait_until(lambda: not session(run.pid), "the end of virsh")
+    assert "web" not in virsh("pool-list", "--all", "--name").split()
+    vm.make("up")
+    vm.make("delete-all")
+
+
+def session(leader: int) -> dict[int, str]:
+    """Return the processes of a session, oldest first: which program each is, or is the way to."""
+    found = {}
+    for path in sorted(Path("/proc").glob("[0-9]*"), key=lambda path: int(path.name)):
+        with suppress(OSError):  # it has just ended
+            if int((path / "stat").read_text().rpartition(")")[2].split()[3]) == leader:
+                words = (path / "cmdline").read_text().split("\0")
+                programs = [Path(word).name for word in words if Path(word).name in ("virsh", "sleep")]
+                found[int(path.name)] = next(iter(programs), words[0])
+    return found
 
 
 def require_virsh(recorder: Recorder, directory: Path) -> None:
