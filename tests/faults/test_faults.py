@@ -31,6 +31,8 @@ DANGEROUS = [
     Fault("up", "virsh domstate", 1, "fail-before"),
     Fault("up", "virsh vol-info", 1, "fail-before"),
     Fault("up", "virsh", 2, "hang-after"),
+    # nor is a checksum that could not be made
+    Fault("up-warm", "cksum", 2, "fail-before"),
     # the domain
     Fault("up", "virt-install", 1, "kill-during"),
     Fault("up", "virsh define", 1, "kill-after"),

@@ -4,7 +4,7 @@
 # definition: a checksum of what the domain is made from, in $definition; of its seed in $seed. Once in a run.
 definition() {
 	[ -z "$definition" ] || return 0
-	definition=$(print_definition | cksum)
+	definition=$(print_definition | cksum) || die 'cksum failed'
 	definition=${definition%% *}-${definition#* }
 	seed_checksum
 }

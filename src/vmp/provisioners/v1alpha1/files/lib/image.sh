@@ -68,7 +68,7 @@ build_image() {
 
 # name_part: what came from another URL is not gone on with
 name_part() {
-	part=$(printf '%s' "$image_url" | cksum)
+	part=$(printf '%s' "$image_url" | cksum) || die 'cksum failed'
 	part=$image.${part%% *}.part
 }
 
