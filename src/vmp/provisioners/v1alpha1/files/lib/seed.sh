@@ -43,8 +43,7 @@ build_seed() {
 	have $seed_tools
 	seed_tool=$found
 	begin_iso
-	trap leave EXIT
-	trap_signals
+	trap leave EXIT # and no signals: the shell would heed them only after a download
 }
 
 # foresee_seed: where the file is not there, it is likely wanted, and made while libvirt is asked what there is
