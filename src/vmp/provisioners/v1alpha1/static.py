@@ -19,6 +19,7 @@ STATIC_NAMES = (
     "lib/domain-xml.sh",
     "lib/domain.sh",
     "lib/fill.sh",
+    "lib/foresee.sh",
     "lib/image.sh",
     "lib/libvirt.sh",
     "lib/lock.sh",

@@ -42,6 +42,7 @@ export LIBVIRT_DEFAULT_URI
 . lib/fill.sh
 . lib/volume.sh
 . lib/whole.sh
+. lib/foresee.sh
 . lib/users.sh
 . lib/definition.sh
 . lib/alike.sh

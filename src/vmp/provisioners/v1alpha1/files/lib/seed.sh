@@ -2,11 +2,12 @@
 # shellcheck shell=sh disable=SC2034,SC2154 # the files of lib/ and vm.sh share their variables
 
 # The first that is there: xorriso sleeps for a tenth of a second, and mkisofs may be xorriso.
-seed_tools='genisoimage xorriso mkisofs cloud-localds'
+seed_tools() {
+	"$@" genisoimage xorriso mkisofs cloud-localds
+}
 
-# shellcheck disable=SC2086 # they are words
 need_for_seed() {
-	[ -z "$seed_path" ] || need 'make the cloud-init seed' $seed_tools
+	[ -z "$seed_path" ] || seed_tools need 'make the cloud-init seed'
 }
 
 # seed_checksum: of the documents, in $seed. Once in a run.
@@ -27,7 +28,6 @@ seed_checksum() {
 
 # build_seed: beside other work, until await_seed. "$seed_file.sum" says what the file was made from; while it is made, what
 # the tool says is written there, so that nothing half made has a sum.
-# shellcheck disable=SC2086 # they are words
 build_seed() {
 	[ "$seed_path" ] && [ -z "$seed_pid" ] || return 0
 	local_file "$seed_path"
@@ -40,18 +40,17 @@ build_seed() {
 		[ "$seed_stamp" != "$seed $size" ] || return 0
 	fi
 	find_bound
-	have $seed_tools
+	seed_tools have
 	seed_tool=$found
 	begin_iso
 	trap leave EXIT # and no signals: the shell would heed them only after a download
 }
 
 # foresee_seed: where the file is not there, it is likely wanted, and made while libvirt is asked what there is
-# shellcheck disable=SC2086 # they are words
 foresee_seed() {
 	[ "$seed_path" ] || return 0
 	local_file "$seed_path"
-	[ ! -s "$local_file" ] && have $seed_tools || return 0
+	[ ! -s "$local_file" ] && seed_tools have || return 0
 	build_seed
 }
 

@@ -114,14 +114,6 @@ check_fixed() {
 	facts=$fixed_facts number=$fixed_number
 }
 
-foresee_check() {
-	next_volume
-	is_fixed "$@" || return 0
-	file_size "$7"
-	queue_ends "$1" "$2" "$size"
-	foresee
-}
-
 # is_fixed POOL NAME…: after next_volume
 is_fixed() {
 	[ "$6" = upload ] && [ "$path" ] && [ -z "$5" ] && [ -z "$domain_state" ] && [ "$7" != "$seed_path" ] || return 1
