@@ -9,8 +9,7 @@ BENCH_ARGS ?=
 ROUNDS ?= 20
 bin := .venv/bin
 shell_files = .ci/run tests/faults/shim.sh tools/build-dist tools/demo tests/lab/install tests/lab/lab tests/lab/python \
-	$(wildcard tests/lab/guests/*-* tests/lab/guests/*.sh tests/lab/guests/tiny/*.sh) \
-	$(wildcard src/vmp/provisioners/*/files/lib/* src/vmp/provisioners/*/fleet_files/.fleet/*.sh)
+	$(wildcard tests/lab/guests/*-* tests/lab/guests/*.sh tests/lab/guests/tiny/*.sh)
 
 .PHONY: help
 help: ## list the targets

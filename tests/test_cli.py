@@ -289,7 +289,7 @@ def test_the_output_is_the_same_in_any_locale_with_any_hash_seed_and_order_of_ar
         outputs.append((generated, real("config", "größe", *arguments, **environment), _tree()))
         shutil.rmtree("out")
     assert outputs[0] == outputs[1] == outputs[2]
-    assert outputs[0][0][0] == 0 and "out/größe/vm.sh" in outputs[0][2]
+    assert outputs[0][0][0] == 0 and "out/größe/vm.json" in outputs[0][2]
 
 
 def _on_a_terminal(*arguments: str, stream: str, **environment: str) -> tuple[int, str]:
@@ -451,3 +451,21 @@ def test_completion_goes_on_after_a_colon_which_bash_takes_for_a_word(tmp_path: 
     environment = _environment(PATH=f"{tmp_path}:{os.environ['PATH']}", VMP_REGISTRY="two.yaml")
     process = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment, check=True)
     assert (process.stdout, process.stderr) == ("2 1\n2\n", "")
+
+
+def test_gen_check_names_what_is_not_as_it_would_be_written_and_writes_nothing() -> None:
+    gen = ("gen", "-d", "out", "-r", "two.yaml")
+    missing = real(*gen, "--check")
+    assert missing[0] == 1 and "is not as 'vmp gen' writes it" in missing[2] and not Path("out").exists()
+    real(*gen)
+    assert real(*gen, "--check") == (0, "", "")
+    program = next(Path("out").glob("*/provisioner.py"))
+    program.write_text(program.read_text() + "\n")
+    assert real(*gen, "--check") == (1, "", f"{program}: is not as 'vmp gen' writes it\n")
+    real(*gen)
+    manifest = program.parent / "MANIFEST"
+    manifest.write_text(manifest.read_text() + "lib/main.sh\n")
+    (program.parent / "lib").mkdir()
+    (program.parent / "lib/main.sh").touch()
+    said = real(*gen, "--check")
+    assert said[0] == 1 and "MANIFEST" in said[2] and "lib/main.sh" in said[2]

@@ -150,6 +150,7 @@ vmp gen < registry.yaml              all VMs of one file, here
 vmp gen --registry registry/ web db  two VMs of a registry in a folder
 vmp gen --base-dir out --registry 'registry/**/*.yaml'
 vmp gen --fleet && make -j4 up       a Makefile for all of them, too
+vmp gen --check                      is what is there what the registry gives?
 """
 
 
@@ -171,14 +172,20 @@ vmp gen --fleet && make -j4 up       a Makefile for all of them, too
     help="Also write D/Makefile, and D/.fleet which it needs: 'make up', 'down' and 'status' of all the VMs that this "
     "command writes. Without it, a fleet that is there stays as it is.",
 )
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Write nothing. Name each file that is not byte for byte as it would be written, and end with exit code 1 if "
+    "there is one. Passwords that a repository leaves out may be missing.",
+)
 @shared_options
 @pass_shared
-def gen(shared: Shared, names: tuple[str, ...], base_dir: str, fleet: bool) -> None:
+def gen(shared: Shared, names: tuple[str, ...], base_dir: str, fleet: bool, check: bool) -> None:
     """Write the provisioners of the named VMs, or of all.
 
     Either everything is written or, after any mistake, nothing. Files that do not change keep their time."""
     from vmp.provisioners import FLEET, PROVISIONERS
-    from vmp.tree import write_trees
+    from vmp.tree import differences, write_trees
 
     compiler, report = _compiler(shared)
     configurations = compiler.compile(compiler.select(names))
@@ -190,6 +197,10 @@ def gen(shared: Shared, names: tuple[str, ...], base_dir: str, fleet: bool) -> N
     if fleet:
         trees[""] = PROVISIONERS[FLEET].render_fleet(list(trees))
     base = os.path.expanduser(base_dir) or "."
+    if check:
+        differing = differences(base, trees)
+        sys.stderr.write("".join([f"{place}: is not as 'vmp gen' writes it\n" for place in differing]))
+        sys.exit(1 if differing else 0)
     try:
         write_trees(base, trees)
     except (OSError, ValueError) as error:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from vmp.diagnostics import Diagnostic, Report, Span
 
 _RED, _BLUE, _CYAN, _BOLD, _PLAIN = "\033[1;31m", "\033[1;34m", "\033[36m", "\033[1m", "\033[0m"
-_SECRET = re.compile(r"(passw|secret|token|private)[\w-]*[\"']?\s*[:=]", re.IGNORECASE)
+_SECRET = re.compile(r"(passw|secret|token|private)[\w-]*[\"']?\s*[:=]|://[^/\s@]*:[^/\s@]*@", re.IGNORECASE)
 _SECRET_KEY = re.compile(r"""[\s-]*["']?[\w-]*(passw|secret|token|private)[\w-]*["']?\s*:""", re.IGNORECASE)
 """A key whose value may stand on the lines below it, such as cloud-init's `chpasswd` and `plain_text_passwd`."""
 _LINES_ABOVE = 400

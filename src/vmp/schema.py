@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-from vmp.nodes import Mapping, Node, Plain, Scalar, Sequence, is_null
+from vmp.nodes import Mapping, Node, Plain, Scalar, Sequence, describe, is_null
 from vmp.shapes import (
     PATCH,
     Choice,
@@ -27,6 +27,7 @@ from vmp.shapes import (
     optional,
     record,
     required,
+    show,
 )
 
 FIXED_VARIABLES = ("IMAGE_FORMAT", "IMAGE_NAME", "IMAGE_TAG", "IMAGE_URL", "IMAGE_VOLUME_NAME", "NODE_NAME", "VM_NAME")
@@ -166,7 +167,10 @@ def check_host(text: str) -> tuple[str, str | None] | None:
 
 def check_uri(uri: str) -> tuple[str, str | None] | None:
     """Judge a libvirt connection URI (https://libvirt.org/uri.html)."""
-    if (match := _URI.fullmatch(uri)) and uri.isprintable() and _is_ssh_user(match["user"] or ""):
+    match = _URI.fullmatch(uri)
+    if match and ":" in (match["user"] or ""):
+        return "a connection URI cannot hold a password", "leave it out: ssh asks for it, or takes a key"
+    if match and uri.isprintable() and _is_ssh_user(match["user"] or ""):
         return None
     return f"{uri!r} is not a libvirt connection URI", "like qemu:///system or qemu+ssh://user@host/system"
 
@@ -189,8 +193,10 @@ class Gateway(NamedTuple):
     command: str = ""
     """A program to run in place of ssh."""
     keyfile: str = ""
-    no_verify: bool = False
-    """The node's host key is not checked."""
+    verify: str = ""
+    """ssh's StrictHostKeyChecking for the node; empty: as the user's own configuration says."""
+    known_hosts: str = ""
+    """The file with the host keys of nodes."""
     shared: bool = False
     """Libvirt runs OpenSSH's own program, so that its connections can share one."""
 
@@ -205,6 +211,9 @@ def ssh_gateway(uri: str) -> Gateway:
     pairs = [pair.partition("=") for pair in re.split("[&;]", match["query"] or "")]
     parameters = {unquote(name): unquote(value) for name, _, value in pairs}
     openssh = match["transport"] == "ssh"
+    verify = {"auto": "accept-new", "ignore": "no"}.get("" if openssh else parameters.get("known_hosts_verify", ""), "")
+    if parameters.get("no_verify", "0") not in ("", "0"):
+        verify = "no"
     command = parameters.get("command", "") if openssh else ""
     return Gateway(
         host=unquote(match["host"].strip("[]")),
@@ -212,7 +221,8 @@ def ssh_gateway(uri: str) -> Gateway:
         port=match["port"] or "",
         command=command,
         keyfile=parameters.get("keyfile", ""),
-        no_verify=parameters.get("no_verify", "0") not in ("", "0"),
+        verify=verify,
+        known_hosts="" if openssh else parameters.get("known_hosts", ""),
         shared=openssh and not command,
     )
 
@@ -406,8 +416,8 @@ class Item:
     name: str = required(NAME, "What merging knows it by; virt-install never sees it.", always=True)
     options: dict[str, str | bool] | None = optional(
         Options(),
-        "Suboptions: a string or number gives `key=value`, true gives `key`, false or null leaves it out. "
-        "`options: null` drops the whole item.",
+        "Suboptions: a string or number gives `key=value`, true gives `key`, false or null leaves it out. Where "
+        "virt-install wants `on` or `off`, true and false give these. `options: null` drops the whole item.",
     )
 
 
@@ -422,9 +432,22 @@ VIRT_INSTALL_OPTIONS = frozenset(
 )
 """The options of virt-install 2 to 5 that describe a domain."""
 
+FORMER_OPTIONS = {
+    "accelerate": "leave it out: KVM is used where it is there",
+    "file": "write 'disk'",
+    "file-size": "write 'disk', and the capacity in libvirt.volumes",
+    "mac": "write it in 'network': {mac: 52:54:00:12:34:56}",
+    "maxvcpus": "write 'vcpus': \"2,maxvcpus=4\"",
+    "os-type": "leave it out: 'osinfo' says it",
+    "os_type": "leave it out: 'osinfo' says it",
+    "ram": "write 'memory'",
+    "vnc": "write 'graphics': vnc",
+}
+"""Options that virt-install had once, or that are another option's, and what to write today."""
+
 RESERVED_OPTIONS = {
     "connect": "the connection comes from the VM's node",
-    "debug": "call lib/main.sh exec virt-install by hand to debug it",
+    "debug": "'make up V=1' shows the command of virt-install",
     "dry-run": "the provisioner decides how virt-install runs",
     "name": "the name comes from libvirt.domain.name",
     "print-step": "the provisioner decides how virt-install runs",
@@ -451,12 +474,21 @@ class VirtInstall(Shape["dict[str, str | bool | tuple[Item, ...]]"]):
                 decoding.error("reserved-option", f"{option!r} cannot be set", key, RESERVED_OPTIONS[option])
             elif option not in VIRT_INSTALL_OPTIONS:
                 message = f"unknown key {option!r} in {'.'.join(path)}"
-                decoding.error("unknown-key", message, key, decoding.report.nearest(option, VIRT_INSTALL_OPTIONS))
+                help_ = FORMER_OPTIONS.get(option) or decoding.report.nearest(option, VIRT_INSTALL_OPTIONS)
+                decoding.error("unknown-key", message, key, help_)
             if isinstance(value, Sequence):
+                for item in value.items:
+                    if not isinstance(item, Mapping):
+                        shown = f"{show((*path, option))}[] is {describe(item)}, not a mapping"
+                        decoding.error("wrong-type", shown, item, "write it as {name: NAME, options: {KEY: VALUE}}")
+                value = Sequence(tuple([item for item in value.items if isinstance(item, Mapping)]), value.span)
                 items = self.items.decode(value, (*path, option), decoding)
                 found[option] = tuple([item for item in items if item is not None and item.options is not None])
             elif isinstance(value, Mapping):
-                decoding.wrong_type(value, "a string, a number, a boolean or a list", (*path, option))
+                message = f"{show((*path, option))} is a mapping, not a string, a number, a boolean or a list"
+                pairs = ", ".join([f"{name}: …" for name in list(value.entries)[:3]])
+                help_ = f"write it as a list: [{{name: {option}, options: {{{pairs}}}}}]"
+                decoding.error("wrong-type", message, value, help_)
             elif not is_null(value) and (decoded := option_scalar(value)) is not False:
                 found[option] = decoded
         return found

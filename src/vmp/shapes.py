@@ -265,7 +265,7 @@ class Record(Shape[T]):
 
 
 class Options(Shape[MappingType[str, "str | bool"]]):
-    """Suboptions of a virt-install option: scalars by key; false and null are left out."""
+    """Suboptions of a virt-install option: scalars by key; null is left out."""
 
     wanted = "a mapping"
 
@@ -278,7 +278,7 @@ class Options(Shape[MappingType[str, "str | bool"]]):
             value = entry.value
             if not isinstance(value, Scalar):
                 decoding.wrong_type(value, "a string, a number or a boolean", (*path, key))
-            elif value.kind not in ("null", "bool") or (value.kind == "bool" and plain_scalar(value)):
+            elif value.kind != "null":
                 found[key] = option_scalar(value)
         return found
 

@@ -58,6 +58,25 @@ def write_trees(base: str, trees: Mapping[str, Tree]) -> None:
         raise
 
 
+def differences(base: str, trees: Mapping[str, Tree]) -> list[str]:
+    """Return the paths below ``base`` that are not as the trees have them: missing, other bytes, or no longer written.
+
+    What a tree's own .gitignore names, such as a password, may be missing: a clone of a repository has none.
+    """
+    found = []
+    for name, tree in trees.items():
+        target = os.path.join(base, name) if name else base
+        ignored = tree[".gitignore"].content.decode().splitlines() if ".gitignore" in tree else []
+        for path, file in tree.items():
+            place = f"{target}/{path}"
+            if not _same(place, file) and (f"/{path}" not in ignored or os.path.lexists(place)):
+                found.append(place)
+        manifest = next((path for path in tree if os.path.basename(path) == MANIFEST), MANIFEST)
+        stale = [f"{target}/{path}" for path in _listed(f"{target}/{manifest}") if path not in tree]
+        found += [place for place in stale if os.path.isfile(place)]
+    return [os.path.normpath(place) for place in found]
+
+
 class _Staged:
     """What is ready to be renamed into place."""
 

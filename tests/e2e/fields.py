@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import re
 import shlex
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -156,42 +154,33 @@ def astray(owners: list[object], errors: str) -> list[str]:
 
 
 class Facts:
-    """What a generated directory says, as a real `sh` reads it."""
+    """What a generated directory says: its vm.json."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        names = re.findall(r"^([a-z_]+)=", (directory / "vm.sh").read_text(), re.MULTILINE)
-        knobs = re.findall(r"^\[ \"\$\{(\w+)\+set\}", (directory / "vm.sh").read_text(), re.MULTILINE)
-        lists = re.findall(r"^([a-z_]+)\(\) \{", (directory / "vm.sh").read_text(), re.MULTILINE)
-        script = 'show() { printf \'%s\\0\' "$#" "$@"; }; . ./vm.sh; secret() { :; }\n'
-        script += "".join(f'show {name} "${name}"\n' for name in {*names, *knobs})
-        script += "".join(f"{name} show {name}\n" for name in lists)
-        done = subprocess.run(
-            ["sh", "-euc", script], cwd=directory, capture_output=True, env={"PATH": os.environ["PATH"]}
-        )
-        assert done.returncode == 0 and not done.stderr, done.stderr
-        self.rows: dict[str, list[list[str]]] = {}
-        words = iter(done.stdout.decode().split("\0")[:-1])
-        for count in words:
-            name, *row = [next(words) for _ in range(int(count))]
-            self.rows.setdefault(name, []).append(row)
+        self.plan = json.loads((directory / "vm.json").read_text())
 
-    def one(self, name: str) -> str:
-        """Return a plain fact."""
-        ((value,),) = self.rows.get(name, [[""]])
-        return value
+    def one(self, *path: str) -> str:
+        """Return a plain fact; '' where it is not written."""
+        found = self.plan
+        for key in path:
+            found = found.get(key, {})
+        return found or ""
 
-    def column(self, name: str, index: int) -> list[str]:
-        """Return one column of a list."""
-        return [row[index] for row in self.rows.get(name, []) if len(row) > index]
+    def column(self, name: str, *path: str) -> list[str]:
+        """Return a fact of each element of a list."""
+        found: list[Any] = self.plan.get(name, [])
+        for key in path:
+            found = [element[key] for element in found if key in element]
+        return found
 
     def document(self, name: str) -> str:
         """Return a document of the seed."""
-        return (self.directory / f"{self.one('seed_path')}.d" / name).read_bytes().decode()
+        return (self.directory / f"{self.one('seed', 'path')}.d" / name).read_bytes().decode()
 
     def suboptions(self, option: str) -> Iterator[tuple[str, str]]:
         """Return what virt-install makes of an option (as virtinst/cli.py has it)."""
-        for word in self.rows["virt_install_options"][0]:
+        for word in self.plan["domain"]["virtInstall"]:
             if word.startswith(f"--{option}="):
                 splitter = shlex.shlex(word.partition("=")[2], posix=True)
                 splitter.commenters, splitter.whitespace, splitter.whitespace_split = "", ",", True
@@ -333,10 +322,8 @@ def _password(facts: Facts) -> str:
 
 
 def _secret(facts: Facts) -> list[str]:
-    """Return the password of the console, which nothing but secrets.sh may hold."""
-    script = 'show() { printf \'%s\\0%s\\0\' "$1" "$2"; }; . ./secrets.sh; each_secret show'
-    done = subprocess.run(["sh", "-euc", script], cwd=facts.directory, capture_output=True, check=True)
-    placeholder, value = done.stdout.decode().split("\0")[:-1]
+    """Return the password of the console, which nothing but secrets.json may hold."""
+    ((placeholder, value),) = json.loads((facts.directory / "secrets.json").read_text()).items()
     assert ("passwd", placeholder) in facts.suboptions("graphics")
     return [value]
 
@@ -346,11 +333,11 @@ def _written(name: str) -> Callable[[Facts], str]:
 
 
 def _knob(name: str) -> Callable[[Facts], str]:
-    return lambda facts: facts.one(name)
+    return lambda facts: facts.one("knobs", name)
 
 
 def _option_words(facts: Facts) -> list[str]:
-    return [word.partition("=")[2] for word in facts.rows["virt_install_options"][0]]
+    return [word.partition("=")[2] for word in facts.plan["domain"]["virtInstall"]]
 
 
 def _suboption_of(option: str, key: str) -> Callable[[Facts], list[str]]:
@@ -358,33 +345,35 @@ def _suboption_of(option: str, key: str) -> Callable[[Facts], list[str]]:
 
 
 FIELDS: tuple[Field, ...] = (
-    Field("nodes[].name", _put_node_name, lambda facts: facts.one("node_name")),
+    Field("nodes[].name", _put_node_name, lambda facts: facts.one("node")),
     Field("nodes[].vars.*", _variable(lambda registry: registry["nodes"][0]), _written("vendor-data")),
     Field(
         "nodes[].libvirt.connection.uri",
         lambda registry, text: registry["nodes"][0]["libvirt"]["connection"].update(uri=Raw(text)),
-        lambda facts: facts.one("libvirt_uri"),
+        lambda facts: facts.one("connection", "uri"),
     ),
-    Field("images[].name", _put_image_name, lambda facts: facts.one("image_reference").removesuffix(":latest")),
+    Field("images[].name", _put_image_name, lambda facts: facts.one("image", "reference").removesuffix(":latest")),
     Field("images[].vars.*", _variable(lambda registry: registry["images"][0], "Y"), _written("vendor-data")),
     Field("images[].tags[].pattern", _put_pattern, lambda facts: None),
-    Field("images[].tags[].url", _set(_tag, "url"), lambda facts: facts.one("image_url")),
-    Field("images[].tags[].volumeName", _set(_tag, "volumeName"), lambda facts: facts.column("each_volume", 1)),
+    Field("images[].tags[].url", _set(_tag, "url"), lambda facts: facts.one("image", "url")),
+    Field("images[].tags[].volumeName", _set(_tag, "volumeName"), lambda facts: facts.column("volumes", "name")),
     Field("images[].tags[].vars.*", _variable(_tag, "Z"), _written("vendor-data")),
-    Field("images[].tags[].archive.path", _put_archive, lambda facts: facts.one("image_archive_path")),
-    Field("images[].tags[].checksum.value", _put_checksum("value"), lambda facts: facts.one("image_checksum_value")),
-    Field("images[].tags[].checksum.url", _put_checksum("url"), lambda facts: facts.one("image_checksum_url")),
-    Field("vms[].name", _set(_vm, "name"), lambda facts: facts.one("vm_name")),
+    Field("images[].tags[].archive.path", _put_archive, lambda facts: facts.one("image", "archive", "path")),
+    Field(
+        "images[].tags[].checksum.value", _put_checksum("value"), lambda facts: facts.one("image", "checksum", "value")
+    ),
+    Field("images[].tags[].checksum.url", _put_checksum("url"), lambda facts: facts.one("image", "checksum", "url")),
+    Field("vms[].name", _set(_vm, "name"), lambda facts: facts.one("name")),
     Field("vms[].template", _put_template, lambda facts: None),
     Field("vms[].templates[]", _put_templates, lambda facts: None),
     Field("vms[].vars.*", _variable(_vm), _written("vendor-data")),
-    Field("vms[].nodeName", _put_node_name, lambda facts: facts.one("node_name")),
-    Field("vms[].image", _put_tag, lambda facts: facts.one("image_reference").partition(":")[2]),
+    Field("vms[].nodeName", _put_node_name, lambda facts: facts.one("node")),
+    Field("vms[].image", _put_tag, lambda facts: facts.one("image", "reference").partition(":")[2]),
     Field("vms[].provisioner", _set(_vm, "provisioner"), lambda facts: "v1alpha1"),
     Field(
         "vms[].libvirt.domain.name",
         _set(lambda registry: _libvirt(registry)["domain"], "name"),
-        lambda facts: facts.one("domain_name"),
+        lambda facts: facts.one("domain", "name"),
     ),
     Field(
         "vms[].libvirt.domain.virtInstall.*",
@@ -421,51 +410,53 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "vms[].libvirt.pools[].name",
         lambda registry, text: _libvirt(registry)["pools"].append({"name": Raw(text), "directory": {"path": "/x"}}),
-        lambda facts: facts.column("each_pool", 0),
+        lambda facts: facts.column("pools", "name"),
     ),
     Field(
         "vms[].libvirt.pools[].directory.path",
         lambda registry, text: _libvirt(registry)["pools"].append({"name": "p", "directory": {"path": Raw(text)}}),
-        lambda facts: facts.column("each_pool", 1),
+        lambda facts: facts.column("pools", "path"),
     ),
     Field(
         "vms[].libvirt.volumes[].name",
         lambda registry, text: _libvirt(registry)["volumes"].append(
             {"name": Raw(text), "poolName": "pool", "capacity": "1MiB"}
         ),
-        lambda facts: facts.column("each_volume", 1),
+        lambda facts: facts.column("volumes", "name"),
     ),
     Field(
         "vms[].libvirt.volumes[].poolName",
         lambda registry, text: _libvirt(registry)["volumes"].append(
             {"name": "there", "poolName": Raw(text), "capacity": "1MiB"}
         ),
-        lambda facts: facts.column("each_volume", 0),
+        lambda facts: facts.column("volumes", "pool"),
     ),
     Field(
         "vms[].libvirt.volumes[].capacity",
         lambda registry, text: _libvirt(registry)["volumes"].append(
             {"name": "big", "poolName": "pool", "capacity": Raw(text)}
         ),
-        lambda facts: facts.column("each_volume", 4),
+        lambda facts: facts.column("volumes", "capacity"),
     ),
     Field(
-        "vms[].libvirt.volumes[].backingVolume.name", _put_backing("name"), lambda facts: facts.column("each_volume", 7)
+        "vms[].libvirt.volumes[].backingVolume.name",
+        _put_backing("name"),
+        lambda facts: facts.column("volumes", "backing", "name"),
     ),
     Field(
         "vms[].libvirt.volumes[].backingVolume.poolName",
         _put_backing("poolName"),
-        lambda facts: facts.column("each_volume", 6),
+        lambda facts: facts.column("volumes", "backing", "pool"),
     ),
     Field(
         "vms[].libvirt.volumes[].uploadFile.path",
         lambda registry, text: _libvirt(registry)["volumes"][0]["uploadFile"].update(path=Raw(text)),
-        lambda facts: facts.column("each_volume", 6),
+        lambda facts: facts.column("volumes", "file"),
     ),
     Field(
         "vms[].cloudInit.noCloud.seed.path",
         lambda registry, text: _vm(registry)["cloudInit"]["noCloud"]["seed"].update(path=Raw(text)),
-        lambda facts: facts.one("seed_path"),
+        lambda facts: facts.one("seed", "path"),
     ),
     *[
         Field(f"vms[].cloudInit.noCloud.data.{name}", _set(_data, name), _written(name))
@@ -474,23 +465,23 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "vms[].ssh.user",
         _set(lambda registry: _vm(registry)["ssh"], "user"),
-        lambda facts: facts.one("V1ALPHA1_SSH_USER"),
+        lambda facts: facts.one("knobs", "V1ALPHA1_SSH_USER"),
     ),
     Field(
         "vms[].ssh.host",
         _set(lambda registry: _vm(registry)["ssh"], "host"),
-        lambda facts: facts.one("V1ALPHA1_SSH_HOST"),
+        lambda facts: facts.one("knobs", "V1ALPHA1_SSH_HOST"),
     ),
     Field("vms[].ssh.password", _set(lambda registry: _vm(registry)["ssh"], "password"), _password),
     Field(
         "vms[].ssh.options.*",
         lambda registry, text: _vm(registry)["ssh"].update(options={"SetEnv": Raw(text)}),
-        lambda facts: [word.removeprefix("SetEnv=") for word in facts.rows["ssh_options"][0]],
+        lambda facts: [word.removeprefix("SetEnv=") for word in facts.plan["ssh"]["options"]],
     ),
     Field(
         "vms[].ssh.options.*[]",
         lambda registry, text: _vm(registry)["ssh"].update(options={"SetEnv": ["A=b", Raw(text)]}),
-        lambda facts: [word.removeprefix("SetEnv=") for word in facts.rows["ssh_options"][0]],
+        lambda facts: [word.removeprefix("SetEnv=") for word in facts.plan["ssh"]["options"]],
     ),
     *[
         Field(f"vms[].vars.{name}", _put_knob(name), _knob(name))

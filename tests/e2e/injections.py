@@ -165,10 +165,11 @@ _PATHS = f"""../../{CANARY}
 ..
 .
 a/../../{CANARY}
-lib/main.sh
-vm.sh
+provisioner.py
+vm.json
 Makefile
-secrets.sh
+secrets.json
+__pycache__/x
 known_hosts
 /etc/passwd
 /dev/stdout

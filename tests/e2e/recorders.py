@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import NamedTuple
 
+from between import install
 from world import ENVIRONMENT
 
 COMMANDS = ("virsh", "virt-install", "curl", "ssh", "genisoimage", "7z")
@@ -37,6 +38,9 @@ class Recorder:
             file = shlex.quote(str(self._records / command))
             wrapper.write_text(_WRAPPER.format(file=file, command=command, path=ENVIRONMENT["PATH"]))
             wrapper.chmod(0o755)
+        self._commands = directory / "commands"
+        (wrappers / "virsh").rename(directory / "counting-virsh")
+        install(wrappers, log=self._commands, real=str(directory / "counting-virsh"))
         self.environment = {"PATH": f"{wrappers}:{ENVIRONMENT['PATH']}"}
 
     def take(self) -> list[Call]:
@@ -48,8 +52,8 @@ class Recorder:
             record.unlink()
         return found
 
-
-def queued(calls: list[Call]) -> list[str]:
-    """Return the words of all commands that were queued for virsh, as its parser reads them."""
-    batches = [call.arguments[3] for call in calls if call.command == "virsh" and call.arguments[:2] == ["-q", "-c"]]
-    return [word for batch in batches for word in shlex.split(batch)]
+    def take_commands(self) -> list[str]:
+        """Return the words of all that virsh was told since the last time, as its parser reads them."""
+        lines = self._commands.read_text().splitlines() if self._commands.exists() else []
+        self._commands.unlink(missing_ok=True)
+        return [word for line in lines for word in shlex.split(line)]

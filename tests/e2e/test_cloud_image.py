@@ -152,7 +152,7 @@ def test_vms_with_odd_names_go_through_their_whole_life(tiny_disk: Path, ssh_key
     everything = inventory()
     for name, vm in list(vms.items())[1:]:
         vm.make("up")
-        assert virsh("domname", vm.facts["domain_uuid"]).rstrip("\n").rstrip() == name
+        assert virsh("domname", vm.uuid).rstrip("\n").rstrip() == name
         done = vm.make("up", "status", "ip", "V1ALPHA1_SSH_HOST=127.0.0.1")
         assert done.stderr == f"{name}: is running\n" and done.stdout.endswith("\n127.0.0.1\n")
         assert f"domain   {name}" in done.stdout and "not there" not in done.stdout

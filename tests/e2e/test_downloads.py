@@ -343,7 +343,7 @@ def test_a_cut_that_looks_like_the_end_is_found_out_by_the_checksum(site: Site) 
 
 
 def next_vm(site: Site) -> Vm:
-    return Vm(next(site.base.rglob("vm.sh")).parent)
+    return Vm(next(site.base.rglob("vm.json")).parent)
 
 
 def clean(vm: Vm) -> None:

@@ -18,6 +18,9 @@ from recorders import Recorder
 from remote_node import ADDRESS, remote_node, wait_until
 from world import ENVIRONMENT, Vm, generate, inventory, virsh
 
+from vmp.provisioners.v1alpha1.runtime.definition import definition_of
+from vmp.provisioners.v1alpha1.runtime.facts import read_vm
+
 pytestmark = pytest.mark.usefixtures("unchanged_libvirt")
 
 ODD = [
@@ -85,8 +88,7 @@ def test_twenty_vms_come_up_stay_up_at_one_question_and_go(image: Path, base: Pa
 
     status = fleet.make("status", environment=recorder.environment)
     assert [line.rsplit("  ", 2) for line in status.stdout.splitlines()] == [
-        [name + " " * (max(len(name.encode()) for name in names) - len(name.encode())), "localhost", "running"]
-        for name in names
+        [name + " " * (max(map(len, names)) - len(name)), "localhost", "running"] for name in names
     ]
     assert status.stderr == ""
     assert [call.command for call in recorder.take()] == ["virsh"]
@@ -189,10 +191,11 @@ def test_up_says_what_is_stale_and_makes_nothing_anew(image: Path, base: Path, t
         registry(image, names).replace('name: "b"', 'libvirt: {domain: {virtInstall: {memory: 65}}}, name: "b"'), base
     )
     again = fleet.make("up", environment=recorder.environment)
-    stale = "b: the definition has changed since the domain was made; 'make -C b down up' makes it anew"
+    apply = "'make -C b stop delete/domain up' makes the domain anew"
+    stale = f"b: the definition has changed since the domain was made; {apply}"
     assert again.stderr.splitlines()[:2] == ["a: is running", "c: is running"]
     assert again.stderr.splitlines()[2].startswith(stale)
-    assert len(recorder.take()) == 2, "one question for all, and the one of b"
+    assert len(recorder.take()) == 1, "one conversation"
     status = fleet.make("status")
     assert status.stderr.startswith(stale) and len(status.stdout.splitlines()) == 3
     assert virsh("list", "--uuid") == uuids
@@ -226,7 +229,7 @@ def test_a_seed_and_passwords_count_too(image: Path, base: Path, tmp_path: Path)
     assert fleet.make("status").stderr == ""
     document = vms["seeded"].directory / "the/seed of it.iso.d/user-data"
     document.write_text(document.read_text().replace("1", "2"))
-    secrets = vms["secret"].directory / "secrets.sh"
+    secrets = vms["secret"].directory / "secrets.json"
     secrets.write_text(secrets.read_text().replace("$1", "$2"))
     for target in ("up", "status"):
         said = fleet.make(target).stderr
@@ -234,8 +237,7 @@ def test_a_seed_and_passwords_count_too(image: Path, base: Path, tmp_path: Path)
         assert "secret: the definition has changed since the domain was made" in said
     secrets.unlink()
     for target in ("up", "status"):
-        assert "secret: error: there is no secrets.sh" in fleet.make(target, check=False).stderr
-    (base / ".fleet/1.999999999.tmp").write_text("of a run that was killed")
+        assert "secret: error: there is no secrets.json" in fleet.make(target, check=False).stderr
     fleet.make("status", check=False)
     assert not list((base / ".fleet").glob("*.tmp"))
     remove(fleet)
@@ -266,7 +268,7 @@ def test_a_directory_that_is_gone_is_named_and_the_others_go_on(image: Path, bas
     vms["b"].directory.rename(base / "elsewhere")
     up = Vm(base).make("up", check=False)
     assert up.returncode == 2
-    assert "there is no 'b/vm.sh'" in up.stderr and "started domain a" in up.stderr
+    assert "there is no 'b/vm.json'" in up.stderr and "started domain a" in up.stderr
     (base / "elsewhere").rename(base / "b")
     remove(Vm(base))
 
@@ -312,9 +314,10 @@ def test_a_remote_node_is_asked_over_one_connection(image: Path, base: Path, tmp
         generate(registry(image, ["a", "b", "c"]).replace("qemu:///system", uri), base, "--fleet")
         fleet = Vm(base)
         fleet.make("-j3", "up")
-        sockets = list(base.glob("*/.node-ssh"))
+        sockets = list(base.glob("*/.node-ssh-*"))
         for socket in sockets:
-            subprocess.run(["ssh", "-S", socket, "-O", "exit", "node"], check=True, capture_output=True, cwd="/")
+            command = ["ssh", "-S", socket.name, "-O", "exit", "node"]
+            subprocess.run(command, check=True, capture_output=True, cwd=socket.parent)
         wait_until(lambda: not any(socket.exists() for socket in sockets), "the end of the shared connections")
         node.connections()
         assert fleet.make("up").stderr.splitlines() == ["a: is running", "b: is running", "c: is running"]
@@ -326,18 +329,10 @@ def test_a_remote_node_is_asked_over_one_connection(image: Path, base: Path, tmp
 def test_two_hundred_defined_vms_are_shown_at_once(image: Path, base: Path, tmp_path: Path) -> None:
     names = [f"vm{number:03}" for number in range(200)]
     generate(registry(image, names), base, "--fleet")
-    script = """
-    for name; do
-        (cd "./$name" && . ./vm.sh && . lib/say.sh && . lib/seed.sh && . lib/definition.sh && definition &&
-        printf '%s %s %s\\n' "$name" "$domain_uuid" "$definition")
-    done
-    """
-    found = subprocess.run(
-        ["sh", "-c", script, "sh", *names], cwd=base, env=ENVIRONMENT, check=True, capture_output=True, text=True
-    )
     defined = []
-    for line in found.stdout.splitlines():
-        name, uuid, definition = line.split()
+    for name in names:
+        vm = read_vm(str(base / name))
+        uuid, definition = vm.domain.uuid, definition_of(vm)
         xml = tmp_path / f"{name}.xml"
         mark = f"<v:provisioner xmlns:v='urn:vmp:v1alpha1' definition={quoteattr(definition)} seed=''/>"
         xml.write_text(

@@ -162,7 +162,7 @@ def site(
         site.put(images[0])
         before = site.left()
         yield site
-        for vm in base.glob("*/vm.sh"):
+        for vm in base.glob("*/vm.json"):
             Vm(vm.parent).make("delete-all", "clean-all", FAST)
         assert site.left() == before == ["default"]
         assert not (base / "images of all").exists(), "the image was on the client"
@@ -184,11 +184,15 @@ def hidden(site: Site, command: str) -> Iterator[None]:
     """The node has no such command meanwhile."""
     ssh = ["ssh", "-p", str(site.link.port), "root@127.0.0.1"]
     (nothing := site.node.directory / "nothing").touch(mode=0o600)
-    subprocess.run([*ssh, f"mount --bind {nothing} $(readlink -f $(command -v {command}))"], check=True)
+    find = f'for d in $(echo $PATH | tr : " "); do [ ! -e $d/{command} ] || readlink -f $d/{command}; done | sort -u'
+    paths = subprocess.run([*ssh, find], check=True, capture_output=True, text=True).stdout.split()
+    for path in paths:
+        subprocess.run([*ssh, f"mount --bind {nothing} {path}"], check=True)
     try:
         yield
     finally:
-        subprocess.run([*ssh, f"umount --lazy $(readlink -f /usr/bin/{command})"], check=True)
+        for path in paths:
+            subprocess.run([*ssh, f"umount --lazy {path}"], check=True)
 
 
 def test_the_node_downloads_the_image_and_little_crosses_the_link(
@@ -337,14 +341,14 @@ def test_clean_all_removes_what_was_put_on_the_node_also_when_nothing_was(site: 
     for vm in vms.values():
         vm.make("create/volume")
     vms["web"].make("clean-all")
-    assert {vms["db"].facts["domain_uuid"], "vm.sh"} <= set(site.cached())
-    assert vms["web"].facts["domain_uuid"] not in site.cached()
+    assert {vms["db"].uuid, "vm.json"} <= set(site.cached())
+    assert vms["web"].uuid not in site.cached()
     assert "disk.qcow2" not in site.cached()
     vms["db"].make("clean-all")
     assert site.cached() == []
 
 
-@pytest.mark.parametrize("command", ["curl", "virsh", "tar"])
+@pytest.mark.parametrize("command", ["curl", "virsh", "python3"])
 def test_a_command_that_the_node_lacks_is_named_with_the_node(site: Site, command: str) -> None:
     vm = site.vm()
     with hidden(site, command):

@@ -48,10 +48,11 @@ def left_on(node: RemoteNode) -> list[str]:
 
 def end_sharing(vm: Vm) -> None:
     """End the connection that runs share, so that the next one begins from nothing."""
-    socket = vm.directory / ".node-ssh"
-    if socket.exists():
-        subprocess.run(["ssh", "-S", socket, "-O", "exit", "node"], check=True, capture_output=True, cwd="/")
-        wait_until(lambda: not socket.exists(), "the end of the shared connection")
+    for socket in vm.directory.glob(".node-ssh-*"):
+        # by its name alone: the whole path is too long for a socket
+        command = ["ssh", "-S", socket.name, "-O", "exit", "node"]
+        subprocess.run(command, check=True, capture_output=True, cwd=vm.directory)
+        wait_until(lambda socket=socket: not socket.exists(), "the end of the shared connection")  # type: ignore[misc]
 
 
 def test_a_whole_life_on_a_slow_link_takes_few_connections(
@@ -152,31 +153,22 @@ def test_a_node_that_cannot_be_reached_is_named_with_what_ssh_said(
         assert "127.0.0.1" in refused.stderr and "Connection refused" in refused.stderr, refused.stderr
 
 
-def test_the_users_own_sharing_of_connections_is_used(
+def test_the_users_own_sharing_of_connections_is_not_used(
     node: RemoteNode, link: Link, tiny_disk: Path, ssh_key: Path, base: Path, tmp_path: Path
 ) -> None:
+    """OpenSSH's names for sockets do not tell apart two nodes that have one address behind different jump hosts."""
     config = tmp_path / "ssh_config"
     own = "ControlMaster auto\nControlPath /run/own-%C\nControlPersist 60\n"  # a longer path is too long for a socket
     config.write_text(own + Path("/etc/ssh/ssh_config").read_text())
     subprocess.run(["mount", "--bind", config, "/etc/ssh/ssh_config"], check=True)
     try:
-        vms = generate(
-            registry(
-                tiny_disk,
-                ssh_key,
-                f"qemu+ssh://root@127.0.0.1:{link.port}/system",
-                "  - name: a\n    template: cloud\n  - name: b\n    template: cloud\n",
-            ),
-            base,
-        )
-        for vm in vms.values():
-            vm.make("status", check=False)
-            assert not (vm.directory / ".node-ssh").exists()
-        assert node.connections() == 1
+        uri = f"qemu+ssh://root@127.0.0.1:{link.port}/system"
+        vm = generate(registry(tiny_disk, ssh_key, uri), base)["web"]
+        vm.make("status", check=False)
+        assert list(vm.directory.glob(".node-ssh-*"))
+        assert not list(Path("/run").glob("own-*"))
     finally:
         subprocess.run(["umount", "/etc/ssh/ssh_config"], check=True)
-        for socket in Path("/run").glob("own-*"):
-            subprocess.run(["ssh", "-S", socket, "-O", "exit", "node"], check=True, capture_output=True)
 
 
 def test_a_tcp_uri_passes_through_untouched(tiny_disk: Path, ssh_key: Path, base: Path, default_pool: None) -> None:
@@ -185,7 +177,7 @@ def test_a_tcp_uri_passes_through_untouched(tiny_disk: Path, ssh_key: Path, base
         uri = f"qemu+tcp://127.0.0.1:{link.port}/system"
         vm = generate(registry(tiny_disk, ssh_key, uri), base)["web"]
         vm.make("up")
-        assert link.connections >= 3
+        assert link.connections >= 2
         vm.make("down", FAST)
         vm.make("delete-all")
 

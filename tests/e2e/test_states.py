@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from between import install
 from blank import blank, blank_image
 from world import ENVIRONMENT, domain_state, generate, inventory, virsh
 
@@ -378,21 +379,15 @@ def test_a_renamed_domain_is_still_this_vm(blank_images: Path, base: Path) -> No
 
 
 def interpose(directory: Path, command: str) -> dict[str, str]:
-    """Return an environment in which another client runs a command just before the virsh that acts on the domain."""
-    directory.mkdir()
-    shim = directory / "virsh"
-    shim.write_text(
-        f"""#!/bin/sh
-case $* in
-    *"'start'"* | *"'resume'"* | *"'shutdown'"* | *"'destroy'"* | *"'undefine'"*)
+    """Return an environment in which another client runs a command just before virsh is told to act on the domain."""
+    script = f"""
+case $1 in
+    start|resume|shutdown|destroy|undefine)
         [ -e '{directory}/log' ] || ({command}) >>'{directory}/log' 2>&1 </dev/null
         ;;
 esac
-exec /usr/bin/virsh "$@"
 """
-    )
-    shim.chmod(0o755)
-    return {"PATH": f"{directory}:{ENVIRONMENT['PATH']}"}
+    return install(directory, script, directory / "commands", ENVIRONMENT["PATH"])
 
 
 VIRSH = "/usr/bin/virsh"
@@ -421,4 +416,33 @@ def test_another_client_may_act_between_look_and_act(blank_images: Path, base: P
         assert "failed" not in (shim / "log").read_text(), f"{case}: the other client did what it should"
         assert (done.returncode, domain_state()) == (code, state), case + done.stderr
         assert words in done.stderr, case
+    vm.make("delete-all")
+
+
+def test_a_managed_save_that_cannot_be_restored_is_named_with_the_way_out(blank_images: Path, base: Path) -> None:
+    vm = generate(blank(blank_image(blank_images, "deaf")), base)["web"]
+    vm.make("up")
+    save()
+    (saved,) = Path("/var/lib/libvirt/qemu/save").iterdir()
+    saved.write_bytes(b"LibvirtQemudSave" + bytes(4096))
+    for target in ("start", "up"):
+        refused = vm.make(target, check=False)
+        assert refused.returncode != 0 and "not yet on its disks is then lost" in refused.stderr
+        (way,) = [line.strip() for line in refused.stderr.splitlines() if "managedsave-remove" in line]
+    subprocess.run(way, shell=True, check=True, capture_output=True)
+    assert "started domain web" in vm.make("up").stderr
+    vm.make("delete-all")
+
+
+def test_a_domain_made_anew_keeps_its_volumes_and_has_the_new_definition(blank_images: Path, base: Path) -> None:
+    registry = blank(blank_image(blank_images, "deaf"))
+    vm = generate(registry, base)["web"]
+    vm.make("up")
+    volume = Path("/var/lib/libvirt/images/web/boot.qcow2")
+    before = volume.stat().st_ino
+    generate(registry.replace("memory: 64", "memory: 80").replace("vcpus: 1", "vcpus: 2"), base)
+    assert "'make stop delete/domain up' makes the domain anew and keeps its volumes" in vm.make("up").stderr
+    vm.make("stop", "delete/domain", "up")
+    assert "<memory unit='KiB'>81920<" in virsh("dumpxml", "web") and volume.stat().st_ino == before
+    assert vm.make("up").stderr == "web: is running\n"
     vm.make("delete-all")

@@ -13,7 +13,7 @@ import yaml
 from command_line import run
 from fields import FIELDS, Raw, Registry, base, put, refused, write
 from injections import CANARY, INJECTIONS
-from recorders import Call, Recorder, queued
+from recorders import Recorder
 from world import Vm, generate, virsh
 
 pytestmark = pytest.mark.usefixtures("unchanged_libvirt")
@@ -149,16 +149,17 @@ def command_line_of_qemu(uuid: str) -> list[str]:
     raise AssertionError(f"no process for domain {uuid}")
 
 
-def check_up(load: Load, vm: Vm, calls: list[Call], image: Path, tmp_path: Path) -> None:
+def check_up(load: Load, vm: Vm, recorder: Recorder, image: Path, tmp_path: Path) -> None:
     """Look at everything that `up` has made."""
-    domain = ElementTree.fromstring(virsh("dumpxml", vm.facts["domain_uuid"]))
+    calls, asked = recorder.take(), recorder.take_commands()
+    domain = ElementTree.fromstring(virsh("dumpxml", vm.uuid))
     assert domain.findtext("name") == load.domain_name
     assert domain.findtext("title") == load.title
     assert domain.findtext("description") == "\n".join(load.lines)
     assert domain.findtext("os/cmdline") == load.arguments
     assert [entry.text for entry in domain.findall("sysinfo/oemStrings/entry")] == load.lines
     assert domain.findtext("devices/disk/serial") == "a B-9_.+"
-    words = command_line_of_qemu(vm.facts["domain_uuid"])
+    words = command_line_of_qemu(vm.uuid)
     assert words[words.index("-append") + 1] == load.arguments
 
     pools = {}
@@ -174,7 +175,6 @@ def check_up(load: Load, vm: Vm, calls: list[Call], image: Path, tmp_path: Path)
     assert f"--name={load.domain_name}" in installed.arguments
     (fetched,) = [call for call in calls if call.command == "curl"]
     assert fetched.arguments[fetched.arguments.index("--url") + 1] == f"file://{image}"
-    asked = queued(calls)
     assert {f"--pool={name}" for name in load.names} <= set(asked)
     assert {f"--vol={name}" for name in load.names} <= set(asked)
 
@@ -205,7 +205,7 @@ def test_every_injection_reaches_real_commands_as_text_and_none_is_evaluated(
         home = {**recorder.environment, "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
         done = vm.make("up", environment=home)
         assert done.stderr.startswith(f"{load.vm_name}: ")
-        check_up(load, vm, recorder.take(), image, tmp_path)
+        check_up(load, vm, recorder, image, tmp_path)
         done = vm.make("status", "ip", "up", environment=home)
         assert done.stdout.endswith("127.0.0.1\n") and done.stderr == f"{load.vm_name}: is running\n"
         recorder.take()

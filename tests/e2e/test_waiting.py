@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import threading
 import time
@@ -115,7 +116,7 @@ def given_up(vm: Vm, *knobs: str, stage: str, **options: int | str | dict[str, s
 
 
 def mac(vm: Vm) -> str:
-    return virsh("domiflist", vm.facts["domain_uuid"]).split()[4]
+    return virsh("domiflist", vm.uuid).split()[4]
 
 
 # Without an address.
@@ -160,7 +161,7 @@ def test_a_virsh_that_hangs_is_bounded(guests: dict[str, Vm], shim: Callable[[st
 def test_a_libvirt_that_is_not_there_is_named(
     guests: dict[str, Vm], shim: Callable[[str, str], dict[str, str]]
 ) -> None:
-    environment = shim("virsh", "exec /usr/bin/virsh -c 'qemu+unix:///system?socket=/nonexistent' \"$@\"")
+    environment = shim("virsh", "exec /usr/bin/virsh -q -c 'qemu+unix:///system?socket=/nonexistent' ")
     said = given_up(guests["blank"], stage="an address", seconds=1, environment=environment)
     assert "/nonexistent" in said
 
@@ -211,14 +212,14 @@ def test_without_ssh_its_last_words_and_the_console_are_shown(ready: Vm) -> None
 def test_a_wrong_password_is_an_ssh_error_that_shows_no_password(ready: Vm) -> None:
     options = "-oPubkeyAuthentication=no -oPreferredAuthentications=password -oNumberOfPasswordPrompts=1"
     password = ready.directory / "ssh-password"
-    (script := ready.directory / "vm.sh").write_text(
-        (facts := script.read_text()).replace("ssh_password_file=''", "ssh_password_file='ssh-password'")
-    )
+    plan = ready.directory / "vm.json"
+    facts = plan.read_text()
+    plan.write_text(json.dumps({**json.loads(facts), "ssh": {**json.loads(facts)["ssh"], "password": True}}))
     password.write_text("wrong password")
     try:
         said = given_up(ready, f"V1ALPHA1_SSH_EXTRA_OPTS={options}", stage="SSH")
     finally:
-        script.write_text(facts)
+        plan.write_text(facts)
         password.unlink()
     assert "Permission denied" in said and "wrong password" not in said
 

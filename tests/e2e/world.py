@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -121,12 +122,10 @@ class Vm:
         return Console(self.command("console"), cwd=Path("/"), env={**ENVIRONMENT})
 
     @property
-    def facts(self) -> dict[str, str]:
-        """Return the plain facts of vm.sh, as sh reads them."""
-        names = ["vm_name", "domain_name", "domain_uuid"]
-        script = ". ./vm.sh; " + "; ".join(f'printf "%s\\n" "${name}"' for name in names)
-        values = subprocess.run(["sh", "-c", script], cwd=self.directory, check=True, capture_output=True, text=True)
-        return dict(zip(names, values.stdout.splitlines(), strict=True))
+    def uuid(self) -> str:
+        """Return the UUID of the domain."""
+        found: str = json.loads((self.directory / "vm.json").read_text())["domain"]["uuid"]
+        return found
 
 
 def generate(registry: str, base: Path, *options: str) -> dict[str, Vm]:

@@ -11,7 +11,7 @@ KILLS = {
     "kill-after": "… once the command has ended, before the run has noticed",
 }
 FAILURES = {
-    "fail-before": "the command does nothing but fail; of a virsh command, what is queued after it goes on",
+    "fail-before": "the command does nothing but fail",
     "fail-after": "the command does its work, then fails",
     "lost-after": "the connection is lost after this command of virsh",
 }
@@ -33,7 +33,7 @@ MODES = {**KILLS, **FAILURES, **HANGS, **DAEMON_DEATHS}
 class Fault:
     """The `nth` call of `command` in an undisturbed run of a scene goes wrong.
 
-    A command is a program, or one of virsh's own commands as in `virsh vol-upload`, however they are batched.
+    A command is a program, or one of virsh's own commands as in `virsh vol-upload`.
     """
 
     scene: str
@@ -51,9 +51,6 @@ CHANGES = frozenset(
 )
 """The commands of virsh that change something: between two of the others it does not matter when a run ends."""
 
-LOOKS = frozenset(["domstate", "pool-dumpxml"])
-"""Those of the others in whose middle the connection is lost: one or two of each batch."""
-
 BOUNDED = frozenset(["virsh", "virt-install", "genisoimage", "ssh"])
 """The programs that V1ALPHA1_COMMAND_TIMEOUT_SECS bounds; a user ends the run when another one hangs."""
 
@@ -69,15 +66,11 @@ def faults_of(scene: str, calls: list[str]) -> list[Fault]:
 
 def _modes(command: str) -> list[str]:
     program, _, word = command.partition(" ")
-    if program == "timeout":  # what it starts has all the other faults
-        return ["fail-before"]
     if program == "virsh" and word in CHANGES:
         end = ["kill-at-end"] if word == "vol-upload" else []
         return ["kill-during", *end, "kill-after", "fail-before", "lost-after", "hang-after", "daemon-during"]
-    if word in LOOKS:
-        return ["fail-before", "lost-after"]
     if word:
-        return ["fail-before"]
+        return ["fail-before", "lost-after"]
     hangs = ["hang-before", "hang-after"] if program in BOUNDED else ["hang-before"]
     deaths = ["daemon-before"] if program == "virsh" else []
     return ["kill-before", "kill-during", "kill-after", "fail-before", "fail-after", *hangs, *deaths]

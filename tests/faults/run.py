@@ -16,7 +16,8 @@ from world import ENVIRONMENT, OUT_OF_REACH, Vm
 from faults.model import BOUNDED, HANGS, Fault
 
 SHIM = Path(__file__).parent / "shim.sh"
-UNTOUCHED = frozenset("sh dash bash busybox make env".split())
+VIRSH_SHIM = (Path(__file__).parent / "virsh_shim.py", Path(__file__).parent.parent / "lab/between.py")
+UNTOUCHED = frozenset("sh dash bash busybox make env python3".split())
 """What interprets the provisioner, and what starts it."""
 
 DELAYS = {
@@ -93,6 +94,8 @@ class Shims:
         shim = folder / "shim"
         shim.write_bytes(SHIM.read_bytes())
         shim.chmod(0o755)
+        for path in VIRSH_SHIM:
+            (folder / path.name).write_bytes(path.read_bytes())
         for directory in ENVIRONMENT["PATH"].split(":"):
             for command in Path(directory).iterdir() if Path(directory).is_dir() else ():
                 stand_in = self.bin / command.name
@@ -171,6 +174,7 @@ def _orders(folder: Path, fault: Fault | None) -> dict[str, str]:
         "FAULT_MODE": fault.mode if fault else "",
         "FAULT_DELAY": str(DELAYS.get(fault.command, 0.03 if " " in fault.command else 0)) if fault else "0",
         "FAULT_SLEEP": "0.1",
+        "FAULT_VIRSH": str(folder.parent / VIRSH_SHIM[0].name),
     }
 
 

@@ -1,6 +1,5 @@
 #!/bin/sh
-# Stands before every command in PATH, under its name. It writes down each call (of virsh also each of its own commands)
-# in $FAULT_DIR, and does to the $FAULT_NTH call of $FAULT_COMMAND what $FAULT_MODE says. Builtins only: it must be fast.
+# Stands before every command in PATH, under its name. It writes down each call in $FAULT_DIR, and does to the $FAULT_NTH call of $FAULT_COMMAND what $FAULT_MODE says. Builtins only: it must be fast.
 # The modes are described in model.py.
 
 name=${0##*/}
@@ -50,7 +49,7 @@ end_daemon() {
 	hit
 }
 
-# to_end COMMAND…: until it ends, or is ended as a virsh at its gate is
+# to_end COMMAND…: until it ends, or is ended as a virsh is at the end of a run
 to_end() {
 	[ "$name" = virsh ] || {
 		"$@"
@@ -106,121 +105,10 @@ disturb() {
 	exec "$@"
 }
 
-# run COMMAND…: a signal to this shell, as from timeout, reaches it
-run() {
-	"$@" &
-	child=$!
-	trap 'kill "$child"; exit 143' TERM
-	code=0
-	wait "$child" || code=$?
-	trap - TERM
-	return "$code"
-}
-
-# disturb_one: one command out of a batch of virsh: $before, $one and $after are parts of it, "$@" is the rest of the call
-disturb_one() {
-	[ -z "$before" ] || run "$@" "$before"
-	case $FAULT_MODE in
-		kill-during | kill-at-end)
-			part "$@" &
-			/bin/sleep "$FAULT_DELAY"
-			slay
-			wait "$!"
-			;;
-		kill-after)
-			run "$@" "$one"
-			slay
-			;;
-		daemon-during)
-			part "$@" &
-			/bin/sleep "$FAULT_DELAY"
-			end_daemon
-			wait "$!"
-			exit
-			;;
-		stall-during)
-			hit
-			part "$@"
-			;;
-		fail-before)
-			hit
-			printf 'error: a fault on purpose\n'
-			;;
-		lost-after)
-			run "$@" "$one"
-			hit
-			printf 'error: Disconnected from qemu:///system due to end of file\n'
-			exit 1
-			;;
-		hang-after)
-			run "$@" "$one"
-			hang
-			;;
-	esac
-	[ -z "$after" ] || exec "$@" "$after"
-	exit
-}
-
-# part COMMAND…: as it is; but of an upload only a part, and then silence, as from a slow disk
-part() {
-	case $one in
-		*"'--file="*) ;;
-		*) exec "$@" "$one" ;;
-	esac
-	file=${one#*"'--file="}
-	file=${file%%"'"*}
-	bytes=$(PATH=$FAULT_PATH && wc -c <"$file")
-	case $FAULT_MODE in
-		kill-at-end) bytes=$((bytes - 1)) ;;
-		*) bytes=$((bytes / 2)) ;;
-	esac
-	/usr/bin/mkfifo "$FAULT_DIR/fifo"
-	{
-		/usr/bin/head -c "$bytes" "$file"
-		[ "$FAULT_MODE" = daemon-during ] || exec /bin/sleep 1000
-		until [ -e "$FAULT_DIR/hit" ]; do /bin/sleep 0.05; done
-	} >"$FAULT_DIR/fifo" &
-	exec "$@" "${one%%"'--file="*}'--file=$FAULT_DIR/fifo'${one#*"'--file=$file'"}"
-}
-
 if count "$name"; then
 	disturb "$real" "$@"
 fi
-case $name$* in
-	"virsh"*"' ; '"*) ;;
+case $name in
+	virsh) exec /usr/bin/python3 -I "$FAULT_VIRSH" "$real" "$@" ;; # which counts its own commands
 	*) exec "$real" "$@" ;;
 esac
-
-# virsh [OPTION…] BATCH: the batch is one or more of `'COMMAND' 'OPTION' … ; `
-options=$#
-for word; do
-	shift
-	options=$((options - 1))
-	if [ "$options" -eq 0 ]; then batch=$word; else set -- "$@" "$word"; fi
-done
-rest=$batch before=''
-while [ "$rest" ]; do
-	one=${rest%%"' ; '"*}
-	case $rest in
-		"$one") ;;
-		*) one="$one' ; " ;;
-	esac
-	rest=${rest#"$one"}
-	command=${one#\'}
-	command=${command%%\'*}
-	before=$before$one
-	case $one in
-		"'cpu-compare' '--file=gate.tmp'"*) # what is behind a gate counts when that is open
-			run "$real" "$@" "$before" || :
-			before=''
-			;;
-		"'echo'"* | "'cpu-compare'"*) ;; # marks
-		*)
-			if count "virsh $command"; then
-				before=${before%"$one"} after=$rest
-				disturb_one "$real" "$@"
-			fi
-			;;
-	esac
-done
-[ -z "$before" ] || exec "$real" "$@" "$before"

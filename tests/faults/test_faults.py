@@ -12,12 +12,8 @@ DANGEROUS = [
     Fault("up", "curl", 2, "kill-during"),
     Fault("up", "gzip", 1, "kill-during"),
     Fault("up", "gzip", 1, "fail-after"),
-    Fault("up", "mv", 1, "kill-before"),
-    Fault("up", "mv", 1, "kill-after"),
-    Fault("up", "sha256sum", 1, "fail-before"),
     # nor a seed
     Fault("up", "genisoimage", 1, "kill-during"),
-    Fault("up", "mv", 2, "kill-after"),
     # a volume, whichever it is and however much of it came
     Fault("up", "virsh pool-define", 1, "kill-after"),
     Fault("up", "virsh vol-create", 1, "kill-after"),
@@ -28,11 +24,12 @@ DANGEROUS = [
     Fault("up", "virsh vol-upload", 1, "fail-before"),
     Fault("up", "virsh vol-upload", 1, "daemon-during"),
     # a question without an answer is no answer
-    Fault("up", "virsh domstate", 1, "fail-before"),
-    Fault("up", "virsh vol-info", 1, "fail-before"),
-    Fault("up", "virsh", 2, "hang-after"),
-    # nor is a checksum that could not be made
-    Fault("up-warm", "cksum", 2, "fail-before"),
+    Fault("up", "virsh list", 1, "fail-before"),
+    Fault("up", "virsh pool-list", 1, "lost-after"),
+    Fault("up", "virsh vol-list", 1, "fail-before"),
+    Fault("up-again", "virsh vol-dumpxml", 1, "lost-after"),
+    Fault("down", "virsh dumpxml", 1, "lost-after"),
+    Fault("up", "virsh", 1, "hang-before"),
     # the domain
     Fault("up", "virt-install", 1, "kill-during"),
     Fault("up", "virsh define", 1, "kill-after"),

@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from vmp.provisioners.v1alpha1 import joined
+
 PACKAGE = Path(__file__).parent.parent.parent / "src" / "vmp"
+
+RUNTIME = PACKAGE / "provisioners/v1alpha1/runtime"
+"""The provisioner's own house: its modules become provisioner.py, and use nothing of vmp."""
+
+SHARED = ("facts", "knobs")
+"""The modules of it that the compiler reads: the names of files, and the table of knobs."""
 
 ORDER = (
     "vmp",
@@ -27,10 +35,13 @@ ORDER = (
     "vmp.images",
     "vmp.configuration",
     "vmp.tree",
-    "vmp.provisioners.v1alpha1.shell",
+    "vmp.provisioners.v1alpha1.joined",
     "vmp.provisioners.v1alpha1.static",
+    "vmp.provisioners.v1alpha1.on_off",
+    "vmp.provisioners.v1alpha1.places",
     "vmp.provisioners.v1alpha1.virt_install",
-    "vmp.provisioners.v1alpha1.on_node",
+    "vmp.provisioners.v1alpha1.plan",
+    "vmp.provisioners.v1alpha1.check_options",
     "vmp.provisioners.v1alpha1.check",
     "vmp.provisioners.v1alpha1.render",
     "vmp.provisioners.v1alpha1.fleet",
@@ -50,6 +61,8 @@ HEAVY = {"yaml", "json", "difflib", "urllib", "hashlib", "shutil"}
 def _modules() -> dict[str, Path]:
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
+        if path.parent == RUNTIME:
+            continue
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
         found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
@@ -91,8 +104,31 @@ def test_every_module_has_its_place_in_the_order() -> None:
 def test_dependencies_point_one_way(module: str) -> None:
     allowed = set(ORDER[: ORDER.index(module)])
     for used in _imports(MODULES[module]):
-        if used.split(".")[0] == "vmp":
+        if used.split(".")[0] == "vmp" and not used.startswith("vmp.provisioners.v1alpha1.runtime."):
             assert used in allowed, f"{MODULES[module]} imports {used}, which comes after it in the order"
+
+
+def test_only_what_the_compiler_may_know_of_the_provisioner_is_imported() -> None:
+    for path in MODULES.values():
+        for used in _imports(path):
+            if used.startswith("vmp.provisioners.v1alpha1.runtime"):
+                assert used.rpartition(".")[2] in SHARED, f"{path} imports {used}"
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted(RUNTIME.glob("*.py"))])
+def test_the_modules_of_the_provisioner_import_only_those_before_them(name: str) -> None:
+    tree = ast.parse((RUNTIME / f"{name}.py").read_text())
+    before = set(joined.MODULES[: joined.MODULES.index(name)]) if name != "__init__" else set()
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            assert node.module
+            if node.level:
+                assert node.level == 1 and node.module in before, f"{name} imports {node.module}"
+                continue
+            names = [node.module]
+        for used in names:
+            assert used.partition(".")[0] in sys.stdlib_module_names, f"{name} imports {used}"
 
 
 def test_provisioner_versions_do_not_import_each_other() -> None:

@@ -92,9 +92,9 @@ def test_a_run_that_fails_is_no_figure() -> None:
 
 
 def test_a_renewed_directory_has_what_vmp_wrote(tmp_path: Path) -> None:
-    (tmp_path / "lib").mkdir()
-    (tmp_path / "MANIFEST").write_text("# what vmp wrote\nMANIFEST\nvm.sh\nlib/main.sh\n")
-    for name in ("vm.sh", "lib/main.sh", "domain.xml", "seed.iso"):
+    (tmp_path / "seed.iso.d").mkdir()
+    (tmp_path / "MANIFEST").write_text("# what vmp wrote\nMANIFEST\nvm.json\nseed.iso.d/user-data\n")
+    for name in ("vm.json", "seed.iso.d/user-data", "domain.xml", "seed.iso"):
         (tmp_path / name).touch()
     renew(tmp_path)
-    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["MANIFEST", "main.sh", "vm.sh"]
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["MANIFEST", "user-data", "vm.json"]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command_line import run
 
+from vmp.provisioners.v1alpha1.runtime.definition import definition_of
+from vmp.provisioners.v1alpha1.runtime.facts import Vm, read_vm
+from vmp.provisioners.v1alpha1.runtime.node_download import clean_node, facts_for_node, make_there
 from vmp.schema import uri_on_node
-
-LIB = Path(__file__).parent.parent.parent / "src/vmp/provisioners/v1alpha1/files/lib"
 
 
 @pytest.mark.parametrize(
@@ -69,47 +69,36 @@ def generate(base: Path, download: str | None, **tag: Any) -> Path:
     return base
 
 
-def sh(directory: Path, script: str, shell: str = "sh", **environment: str) -> bytes:
-    done = subprocess.run(
-        [shell, "-euc", script], cwd=directory, capture_output=True, env={"PATH": "/usr/bin:/bin", **environment}
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def vm_of(directory: Path) -> Vm:
+    return read_vm(str(directory))
 
 
 def test_that_the_client_downloads_need_not_be_said(tmp_path: Path) -> None:
     said, left_out = generate(tmp_path / "said", "client"), generate(tmp_path / "left out", None)
     files = sorted(path.relative_to(said) for path in said.rglob("*") if path.is_file())
-    assert Path("a/on-node.sh") not in files
     assert all((said / path).read_bytes() == (left_out / path).read_bytes() for path in files)
 
 
-@pytest.mark.parametrize("download", ["client", "node"])
-def test_the_name_of_its_file_is_only_taken_where_there_is_one(download: str) -> None:
-    text = json.dumps(registry(download)).replace("own.img", "on-node.sh")
-    outcome = run("check", stdin=text.encode())
-    assert ("'on-node.sh' is a file of the provisioner itself" in outcome.errors) == (download == "node")
-    assert outcome.code == (1 if download == "node" else 0)
-
-
 def test_the_definition_is_the_same_whoever_downloads(tmp_path: Path) -> None:
-    script = ". ./vm.sh; . lib/definition.sh; print_definition"
-    definitions = {sh(generate(tmp_path, download) / "a", script) for download in ("client", "node")}
-    assert len(definitions) == 1 and b"upload\0.images/disk.img" in definitions.pop()
+    assert len({definition_of(vm_of(generate(tmp_path, download) / "a")) for download in ("client", "node")}) == 1
 
 
-def test_the_file_on_the_node_goes_when_the_client_downloads_again(tmp_path: Path) -> None:
-    assert (generate(tmp_path, "node") / "a/on-node.sh").exists()
-    assert not (generate(tmp_path, "client") / "a/on-node.sh").exists()
+def test_the_node_is_told_of_the_volumes_that_it_fills_and_of_nothing_else(tmp_path: Path) -> None:
+    vm = vm_of(generate(tmp_path, "node") / "a")
+    there = facts_for_node(vm)
+    assert there["connection"] == {"uri": "qemu:///system"} and there["name"] == "a on far"
+    assert [volume["name"] for volume in there["volumes"]] == ["disk.img"]
+    assert there["domain"]["virtInstall"] == [] and there["domain"]["usedPools"] == ["default"]
+    assert there["volumes"][0]["file"] == there["image"]["path"]
 
 
 def test_vms_share_the_file_on_the_node_only_where_all_that_is_said_of_the_image_is_the_same(tmp_path: Path) -> None:
     sums = [{"value": "0" * 64}, {"value": "1" * 64}, {"url": "https://host/sums"}]
     tags: list[dict[str, Any]] = [{}, {"url": "https://host/b"}, {"archive": {"type": "xz"}}]
-    places: list[bytes] = []
+    places: list[str] = []
     for tag in [*tags, *[{"checksum": checksum} for checksum in sums]]:
         base = generate(tmp_path, "node", **tag)
-        found = {sh(base / vm, '. ./on-node.sh; printf "%s" "$image_path"') for vm in ("a", "b")}
+        found = {facts_for_node(vm_of(base / vm))["image"]["path"] for vm in ("a", "b")}
         assert len(found) == 1
         places += found
     assert len(set(places)) == len(places)
@@ -119,7 +108,9 @@ SHELLS = [name for name in ("sh", "dash", "bash", "busybox", "zsh", "fish", "tcs
 
 
 @pytest.mark.parametrize("login_shell", SHELLS)
-def test_any_login_shell_reads_what_the_node_is_told(login_shell: str, tmp_path: Path) -> None:
+def test_any_login_shell_reads_what_the_node_is_told(
+    login_shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     """`ssh` gives the node one text, which the login shell of the user there reads first."""
     vm = generate(tmp_path / "vms", "node") / "a"
     (home := tmp_path / 'it\'s a "home" of $USER').mkdir()
@@ -127,16 +118,21 @@ def test_any_login_shell_reads_what_the_node_is_told(login_shell: str, tmp_path:
     words = f"{shutil.which(login_shell)} {'sh' if login_shell == 'busybox' else ''} -c"
     ssh.write_text(f'#!/bin/sh\nfor last; do :; done\nexec {words} "$last"\n')
     ssh.chmod(0o755)
-    told = 'printf "%s\\n" "$1 ${V1ALPHA1_COMMAND_TIMEOUT_SECS-} ${PWD##*/}"; cat vm.sh\n'
-    (vm / "lib/main.sh").write_text(f'cd -- "${{0%/*}}/.."\n{told}')
-    library = "".join(f". {LIB}/{name}.sh; " for name in ("say", "command", "node"))
-    facts = f". ./vm.sh; node_ssh_shared=; node_ssh_command={ssh}; V1ALPHA1_COMMAND_TIMEOUT_SECS=7; "
-    script = f"nl=; {library}{facts} observe() {{ :; }}; check_pools() {{ :; }}; "
-    uuid = sh(vm, '. ./vm.sh; printf "%s" "$domain_uuid"')
-    facts_there = (vm / "on-node.sh").read_bytes()
+    plan = json.loads((vm / "vm.json").read_text())
+    plan["connection"]["ssh"] = {"host": "host", "command": str(ssh)}
+    (vm / "vm.json").write_text(json.dumps(plan))
+    ours = vm_of(vm)
+    program = b"""
+import os, sys
+os.chdir(os.path.dirname(os.path.abspath(__file__)))
+print(sys.argv[1], os.environ.get("V1ALPHA1_COMMAND_TIMEOUT_SECS"), os.path.basename(os.getcwd()))
+print(open("vm.json").read(), end="")
+"""
+    facts = json.dumps(facts_for_node(ours)).encode()
+    monkeypatch.setenv("HOME", str(home))
     for _ in range(2):
-        said = sh(vm, f"{script} make_volumes_on_node 2>&1", HOME=str(home))
-        assert said == b"create/volume 7 " + uuid + b"\n" + facts_there
-    assert [path.name for path in (home / ".cache/vmp").iterdir()] == [uuid.decode()]
-    assert sh(vm, f"{script} clean_node 2>&1", HOME=str(home)) == b"clean-all  " + uuid + b"\n" + facts_there
+        assert make_there(ours, program, facts, "7") == 0
+        assert capfd.readouterr().err.encode() == f"create/volume 7 {ours.domain.uuid}\n".encode() + facts
+    assert [path.name for path in (home / ".cache/vmp").iterdir()] == [ours.domain.uuid]
+    clean_node(ours)
     assert not (home / ".cache/vmp").exists()

@@ -1,7 +1,7 @@
-"""Provisioner v1alpha1: a Makefile and shell scripts around virsh, virt-install and ssh.
+"""Provisioner v1alpha1: a Makefile and a Python program around virsh, virt-install and ssh.
 
-All code in a generated directory is the static code below ``files/``; what is generated of shell, ``vm.sh``
-and where the node downloads the image ``on-node.sh``, holds nothing but quoted facts.
+All code in a generated directory is the same for every VM: ``files/Makefile``, and the modules of ``runtime/`` joined
+into provisioner.py. What differs is vm.json, which is data.
 """
 
 from vmp.provisioners.v1alpha1.check import check

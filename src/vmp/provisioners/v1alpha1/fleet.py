@@ -1,7 +1,7 @@
 """The files that stand beside the directories of VMs and manage all of them: a Makefile, and ``.fleet``.
 
-As in the directory of a VM all code is static, below ``fleet_files/``. What is generated are the names of the
-VMs; all else about a VM the fleet reads from its directory, so that the two cannot disagree.
+As in the directory of a VM, all code is static: the same provisioner.py. What is generated are the names of the VMs;
+all else about a VM the fleet reads from its directory, so that the two cannot disagree.
 """
 
 from __future__ import annotations
@@ -9,18 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from vmp.diagnostics import Report, Span
-from vmp.provisioners.v1alpha1.shell import each
+from vmp.document import to_json
 from vmp.provisioners.v1alpha1.static import fleet_files
 from vmp.tree import MANIFEST, File, Tree, with_manifest
 
 _MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
 """What make looks for beside the VMs."""
-
-_HEADER = """\
-# shellcheck shell=sh
-# The VMs of this fleet: the names of their directories. Written by vmp; every value is quoted data.
-
-"""
 
 
 def check_fleet(places: Mapping[str, Span], report: Report) -> None:
@@ -33,6 +27,5 @@ def check_fleet(places: Mapping[str, Span], report: Report) -> None:
 
 def render_fleet(names: Iterable[str]) -> Tree:
     """Return the files of a fleet of the VMs with these names, below the directory that holds theirs."""
-    vms = each("each_vm", "the VMs, in the order of the registry", [(name,) for name in names])
-    files = {**fleet_files(), ".fleet/vms.sh": File((_HEADER + vms).encode())}
-    return with_manifest(files, f".fleet/{MANIFEST}")
+    vms = {"format": 1, "vms": list(names)}
+    return with_manifest({**fleet_files(), ".fleet/vms.json": File(to_json(vms).encode())}, f".fleet/{MANIFEST}")

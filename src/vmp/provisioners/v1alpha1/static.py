@@ -1,64 +1,68 @@
-"""The static files of a generated directory and of a fleet, as they are shipped in ``files/`` and ``fleet_files/``."""
+"""The files that are the same for every VM, and those of a fleet: static text, and provisioner.py."""
 
 from __future__ import annotations
 
 import os
 from functools import cache
 
+import vmp
+from vmp.provisioners.v1alpha1.joined import join
+from vmp.provisioners.v1alpha1.runtime.knobs import COMMAND, KNOBS
 from vmp.tree import File, Tree
 
-STATIC_NAMES = (
-    ".gitignore",
-    "Makefile",
-    "lib/address.sh",
-    "lib/alike.sh",
-    "lib/askpass",
-    "lib/command.sh",
-    "lib/console.sh",
-    "lib/definition.sh",
-    "lib/domain-xml.sh",
-    "lib/domain.sh",
-    "lib/fill.sh",
-    "lib/foresee.sh",
-    "lib/image.sh",
-    "lib/libvirt.sh",
-    "lib/lock.sh",
-    "lib/main.sh",
-    "lib/node-ssh",
-    "lib/node.sh",
-    "lib/pool.sh",
-    "lib/say.sh",
-    "lib/seed.sh",
-    "lib/ssh.sh",
-    "lib/status.sh",
-    "lib/targets.sh",
-    "lib/users.sh",
-    "lib/virsh.sh",
-    "lib/volume.sh",
-    "lib/wait.sh",
-    "lib/whole.sh",
-)
+PROGRAM = "provisioner.py"
+IGNORED = ".gitignore"
+
+STATIC_NAMES = (".gitattributes", IGNORED, "Makefile", PROGRAM)
 """The paths of a VM's, in order."""
 
-FLEET_NAMES = (".fleet/.gitignore", ".fleet/fleet.sh", ".fleet/nodes.sh", ".fleet/vms.mk", "Makefile")
+FLEET_NAMES = (f".fleet/{IGNORED}", f".fleet/{PROGRAM}", "Makefile")
 """The paths of a fleet's, in order."""
-
-_PROGRAMS = ("lib/askpass", "lib/node-ssh")
-"""What ssh and libvirt run."""
 
 
 @cache
 def static_files() -> Tree:
     """Return the static files of a VM; read once, however many VMs are compiled."""
-    return {name: File(_read("files", name), 0o755 if name in _PROGRAMS else 0o644) for name in STATIC_NAMES}
+    return {
+        ".gitattributes": File(_read("files", ".gitattributes").encode()),
+        IGNORED: File(_read("files", ".gitignore").encode()),
+        "Makefile": _makefile("files", COMMAND, "V"),
+        PROGRAM: _program(),
+    }
 
 
 def fleet_files() -> Tree:
     """Return the static files of a fleet."""
-    return {name: File(_read("fleet_files", name)) for name in FLEET_NAMES}
+    return {
+        f".fleet/{IGNORED}": File(_read("fleet_files", "gitignore").encode()),
+        f".fleet/{PROGRAM}": _program(),
+        "Makefile": _makefile("fleet_files", "VMS", "JOBS", "V"),
+    }
 
 
-def _read(directory: str, name: str) -> bytes:
+@cache
+def _program() -> File:
+    text = join(lambda name: _read("runtime", name), f"v1alpha1 {vmp.__version__}")
+    return File(text.encode(), 0o755)
+
+
+def _makefile(directory: str, *variables: str) -> File:
+    """Return a Makefile, with the knobs and the Python that finds the program filled in."""
+    text = _read(directory, "Makefile").replace("@PYTHON@", _read("files", "start").strip())
+    return File(text.replace("@KNOBS@", _words([*variables, *[knob.name for knob in KNOBS]])).encode())
+
+
+def _words(names: list[str]) -> str:
+    """Return names as make reads them, some on each line."""
+    lines = [""]
+    for name in names:
+        if len(lines[-1]) + len(name) > 110:
+            lines.append("")
+        lines[-1] += f" {name}"
+    return " \\\n\t".join(line.strip() for line in lines)
+
+
+def _read(directory: str, name: str) -> str:
     loader = __spec__.loader  # also reads from a zip archive, without the cost of importlib.resources
     data: bytes = loader.get_data(os.path.join(os.path.dirname(__file__), directory, name))  # type: ignore[union-attr]
-    return data
+    return data.decode()

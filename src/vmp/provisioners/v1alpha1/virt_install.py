@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 
 from vmp.configuration import Configuration
+from vmp.provisioners.v1alpha1.on_off import is_on_off
 from vmp.schema import Item, VmEntry
 
 _INSTALL_METHODS = ("cdrom", "import", "install", "location", "pxe", "reinstall", "unattended")
@@ -55,12 +56,23 @@ def _arguments(configuration: Configuration, words: Words) -> Iterator[str]:
         if value is True:
             yield f"--{option}"
         elif isinstance(value, str):
-            yield f"--{option}={value if option in PLAIN_OPTIONS else _without_passwords(value, words)}"
+            text = value if option in PLAIN_OPTIONS else _without_passwords(value, words)
+            yield f"--{option}={text}{_derived_mac(configuration, words) if option == 'network' else ''}"
         elif isinstance(value, tuple):
             for item in value:
-                yield f"--{option}={_item(option, item, configuration, words)}"
+                for text in _item(option, item, configuration, words):
+                    yield f"--{option}={text}"
     if not any(method in options for method in _INSTALL_METHODS):
         yield "--import"
+
+
+def _derived_mac(configuration: Configuration, words: Words) -> str:
+    """Return the MAC address for a network that is given as text and has none."""
+    (suboptions,) = _options_of(configuration.vm, "network")
+    if {"mac", "mac.address", "none"} & suboptions.keys() or not suboptions:
+        return ""
+    words.macs.append(mac_address(configuration, "default"))
+    return f",mac={words.macs[-1]}"
 
 
 def split_suboptions(text: str) -> list[str]:
@@ -86,15 +98,32 @@ def _without_passwords(text: str, words: Words) -> str:
     )
 
 
-def _item(option: str, item: Item, configuration: Configuration, words: Words) -> str:
-    suboptions = dict(item.options or {})
+def _item(option: str, item: Item, configuration: Configuration, words: Words) -> Iterator[str]:
+    """Yield the texts of one item: one, but where virt-install takes all behind the first `=` as it is."""
+    suboptions = {key: _word(option, key, value) for key, value in (item.options or {}).items()}
+    suboptions = {key: value for key, value in suboptions.items() if value is not False}
     if option == "network" and not {"mac", "mac.address", "none"} & suboptions.keys():
         words.macs.append(mac_address(configuration, item.name))
         suboptions["mac"] = words.macs[-1]
     for key, value in suboptions.items():
         if value is not True and _PASSWORD.fullmatch(key):
             suboptions[key] = words.placeholder(str(value))
-    return ",".join([key if value is True else f"{key}={_suboption(str(value))}" for key, value in suboptions.items()])
+    whole = {key: value for key, value in suboptions.items() if _is_taken_whole(option, key)}
+    for key, value in whole.items():
+        yield key if value is True else f"{key}={value}"
+    rest = {key: value for key, value in suboptions.items() if key not in whole}
+    if rest:
+        yield ",".join([key if value is True else f"{key}={_suboption(str(value))}" for key, value in rest.items()])
+
+
+def _word(option: str, key: str, value: str | bool) -> str | bool:
+    """Return `on` and `off` for true and false, where virt-install wants these words."""
+    return ("on" if value else "off") if isinstance(value, bool) and is_on_off(option, key) else value
+
+
+def _is_taken_whole(option: str, key: str) -> bool:
+    """Tell whether virt-install splits nothing here: `--xml ./…=…`, and arguments for QEMU (virtinst/cli.py)."""
+    return option == "qemu-commandline" or (option == "xml" and not key.startswith("xpath."))
 
 
 def _suboption(value: str) -> str:
@@ -142,15 +171,53 @@ def _digest(purpose: str, configuration: Configuration, *more: str) -> bytes:
 def used_networks(vm: VmEntry) -> list[str]:
     """Return the libvirt networks that the domain's interfaces are on."""
     found: list[str] = []
-    value = vm.libvirt.domain.virt_install.get("network")
-    if isinstance(value, str):
-        suboptions = re.split(r"(?<!,),(?!,)", value)
-        found += [part.partition("=")[2].replace(",,", ",") for part in suboptions if part.startswith("network=")]
-        found += ["default"] if suboptions[0] == "default" else []
-    elif isinstance(value, tuple):
-        names = [(item.options or {}).get("network") for item in value]
-        found += [str(name) for name in names if isinstance(name, str)]
+    for suboptions in _options_of(vm, "network"):
+        kind = suboptions.get("type") or next((key for key, word in suboptions.items() if not word), "")
+        name = suboptions.get("network", "")
+        if kind == "network" or suboptions.get("type") == "network":
+            name = suboptions.get("source", name)
+        elif kind.startswith("network:"):
+            name = kind.partition(":")[2]
+        elif kind == "default" and not name:
+            name = "default"
+        found += [name] if name else []
     return list(dict.fromkeys(found))
+
+
+def used_disks(vm: VmEntry) -> list[tuple[str, bool]]:
+    """Return the volumes that are disks of the domain, as POOL/NAME, and whether the guest cannot write to them."""
+    found = []
+    for suboptions in _options_of(vm, "disk"):
+        if volume := suboptions.get("vol", ""):
+            read_only = suboptions.get("readonly", "no") in ("", "on", "yes") or suboptions.get("device") == "cdrom"
+            found.append((volume, read_only))
+    return found
+
+
+_VARIABLE_OPTIONS = ("cdrom", "location", "install", "unattended", "reinstall", "pxe", "hostdev", "host-device")
+
+
+def asks_each_time(vm: VmEntry) -> bool:
+    """Tell whether virt-install finds something out on the node: media, devices, disks that are not declared here."""
+    declared = {f"{volume.pool_name}/{volume.name}" for volume in vm.libvirt.volumes}
+    disks = _options_of(vm, "disk")
+    if any(disk.get("vol") not in declared and "none" not in disk for disk in disks):
+        return True
+    return any(option.startswith(_VARIABLE_OPTIONS) for option in vm.libvirt.domain.virt_install)
+
+
+def _options_of(vm: VmEntry, option: str) -> list[dict[str, str]]:
+    """Return the suboptions of each use of an option, whether the registry has it as a list or as text."""
+    value = vm.libvirt.domain.virt_install.get(option)
+    if isinstance(value, tuple):
+        return [
+            {key: "" if word is True else str(word) for key, word in (item.options or {}).items() if word is not False}
+            for item in value
+        ]
+    if isinstance(value, str):
+        pairs = [part.partition("=") for part in split_suboptions(value)]
+        return [{key: word for key, _, word in pairs}]
+    return []
 
 
 def autostarts(vm: VmEntry) -> bool:

@@ -1,0 +1,30 @@
+"""Where the values of a VM are written."""
+
+from __future__ import annotations
+
+from vmp.diagnostics import Span
+from vmp.nodes import Mapping, Node, Sequence
+
+DOMAIN = ("libvirt", "domain", "virtInstall")
+"""Where the options of virt-install are."""
+
+
+def at(node: Node | None, *path: str | int) -> Node | None:
+    """Return the node at a path, if there is one."""
+    for part in path:
+        if isinstance(part, int):
+            node = node.items[part] if isinstance(node, Sequence) and part < len(node.items) else None
+        else:
+            node = node.get(part) if isinstance(node, Mapping) else None
+    return node
+
+
+def place_of(vm: Node, *path: str | int) -> Span:
+    """Return the place of a value, or of the nearest thing around it that was written."""
+    found = vm
+    for part in path:
+        deeper = at(found, part)
+        if deeper is None:
+            break
+        found = deeper
+    return found.span

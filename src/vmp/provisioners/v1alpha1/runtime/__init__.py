@@ -1,0 +1,18 @@
+"""Manages one virtual machine on libvirt, or a fleet of them. Written by vmp; runs without it.
+
+What this machine is, vm.json beside this file says, as plain data. This file says what can be done with it, and is
+the same for every machine. It needs Python 3.9 and its standard library, and works through virsh, virt-install,
+curl and ssh; V=1 shows each of their commands as it is run. `make help` lists the targets.
+
+How to read it: from the bottom. `main` picks a target. `Up`, `down` and the other targets read from top to bottom:
+each looks at what libvirt has, decides, and changes one object after the other: pools, volumes, domain. Above the
+targets stand the parts they use, each under a heading with a line that says what it does.
+
+What holds everywhere:
+- Nothing is remembered between runs. Each run asks libvirt what there is, so a run that was cut off is mended by
+  the next one.
+- The domain's UUID is known beforehand. A domain of our name with another UUID is somebody else's.
+- A value from vm.json is only ever an argument of a program, or quoted for virsh by `quote`. None is evaluated.
+- Each decision is taken by lists, XML and exit codes, never by the words of an error message.
+- If this process dies, virsh reaches the end of its input and stops: no command runs that was not decided.
+"""

@@ -1,0 +1,99 @@
+"""What the domain is made from, as checksums in its metadata: so a later difference shows, without any state.
+
+The checksums are those of POSIX's cksum over the same words as ever: domains of earlier versions are judged alike.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterable
+
+from .facts import Vm
+from .libvirt import Domain
+from .say import Problem
+
+DOCUMENTS = ("meta-data", "user-data", "vendor-data", "network-config")
+
+_REVERSED = bytes([int(f"{byte:08b}"[::-1], 2) for byte in range(256)])
+
+
+def cksum(data: bytes) -> int:
+    """Return what cksum(1) prints first. zlib has the same polynomial, with the bits of each byte the other way round.
+
+    (https://pubs.opengroup.org/onlinepubs/9699919799/utilities/cksum.html)
+    """
+    length = len(data)
+    tail = length.to_bytes((length.bit_length() + 7) // 8, "little")
+    mirrored = zlib.crc32((data + tail).translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f"{mirrored:032b}"[::-1], 2) ^ 0xFFFFFFFF
+
+
+def definition_of(vm: Vm) -> str:
+    """Return the checksum of what the domain is made from. The deletion policies are no part of a domain."""
+    data = "".join([f"{word}\0" for word in _words(vm)]).encode(errors="surrogateescape")
+    return f"{cksum(data)}-{len(data)}"
+
+
+def _words(vm: Vm) -> Iterable[str]:
+    yield from ("yes" if vm.domain.autostart else "", vm.image.reference)
+    for pool in vm.pools:
+        yield from (pool.name, pool.path)
+    for volume in vm.volumes:
+        yield from (volume.pool, volume.name, volume.format, volume.capacity_text)
+        if volume.file:
+            yield from ("upload", volume.file)
+        elif volume.backing:
+            yield from ("backing", *volume.backing)
+        else:
+            yield "blank"
+    yield from vm.domain.virt_install
+    for placeholder, password in vm.secrets().items():
+        yield from (placeholder, password)
+
+
+def documents(vm: Vm) -> list[str]:
+    """Return the paths of the documents of the seed."""
+    if not vm.seed:
+        return []
+    paths = [os.path.join(vm.file(vm.seed) + ".d", name) for name in DOCUMENTS]
+    return [path for path in paths if os.path.exists(path)]
+
+
+def seed_sum(vm: Vm) -> str:
+    """Return the checksums of the documents of the seed; '' without a seed."""
+    found = []
+    for path in documents(vm):
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+        except OSError as error:
+            raise Problem(f"cannot read the documents in {vm.seed}.d", f"{path}: {error.strerror}") from None
+        found.append(f"{os.path.basename(path).partition('-')[0]}-{cksum(data)}-{len(data)}")
+    return ".".join(found)
+
+
+def is_current(vm: Vm, mark: dict[str, str] | None) -> bool:
+    """Tell whether a domain was made from what the directory says now."""
+    return mark is not None and (mark.get("definition"), mark.get("seed")) == (definition_of(vm), seed_sum(vm))
+
+
+def tell_stale(vm: Vm, domain: Domain | None) -> None:
+    """Say when the domain was made from something else than what the directory says now, and how it is made anew."""
+    if domain is None:
+        return
+    mark = domain.mark or {}
+    definition, seed = mark.get("definition") == definition_of(vm), mark.get("seed") == seed_sum(vm)
+    if definition and seed:
+        return
+    if definition:
+        stale = "the cloud-init seed has changed since the domain was made"
+    elif seed:
+        stale = "the definition has changed since the domain was made"
+    else:
+        stale = "the definition and the cloud-init seed have changed since the domain was made"
+    # These go with `down`, and do not come from a file again.
+    lost = [volume.key for volume in vm.volumes if not volume.retained and (not volume.file or volume.file != vm.seed)]
+    again = f"'{vm.make} stop delete/domain up' makes the domain anew and keeps its volumes"
+    more = f", and with it {', '.join(lost)}: what is there is lost" if lost else ""
+    vm.say(f"{stale}; {again}; '{vm.make} down up' makes all anew{more}")

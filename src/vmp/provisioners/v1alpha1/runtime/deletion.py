@@ -1,0 +1,210 @@
+"""Deletion: the domain with all that belongs to it, then volumes that nobody uses, then pools that are empty."""
+
+from __future__ import annotations
+
+import time
+
+from .domain import stop_domain
+from .facts import Pool, Vm, Volume
+from .files import remove
+from .libvirt import disk_sources, domain_state, list_volumes, names, pool_path
+from .look import Seen, is_ours, look
+from .pools import define_pool
+from .say import Problem
+from .users import Users, find_users
+from .virsh import Failed, Virsh
+
+_FLAGS = ("--managed-save", "--snapshots-metadata", "--checkpoints-metadata", "--nvram", "--tpm")
+
+
+def delete_what(vm: Vm, virsh: Virsh, seen: Seen, what: frozenset[str], *, all_: bool) -> None:
+    """Delete ``what`` of domain, volume and pool; also what is to be retained if ``all_``."""
+    domain = seen.domain
+    disks: list[str] = []
+    if "domain" in what:
+        if domain is not None:
+            disks = list(disk_sources(domain.xml))
+            delete_domain(vm, virsh, domain.state)
+        remove(vm.file("known_hosts"), vm.file("known_hosts.old"))
+    elif domain is not None:
+        raise Problem(
+            f"domain {vm.domain.name} is there, and uses its volumes and pools",
+            f"delete it first: '{vm.make} delete/domain'",
+        )
+    if what & {"volume", "pool"}:
+        own = [pool for pool in vm.pools if _bring_up_to_date(vm, virsh, pool, domain is not None, all_)]
+        for pool in vm.pools if "pool" in what else ():
+            found = "" if pool in own else pool_path(virsh, pool.name)
+            if found:
+                vm.say(f"kept pool {pool.name}: its directory is {found}, not {pool.path}")
+        if "volume" in what:
+            _delete_volumes(vm, virsh, disks, own, all_)
+        if "pool" in what:
+            for pool in own:
+                _delete_pool(vm, virsh, pool, all_)
+
+
+def delete_domain(vm: Vm, virsh: Virsh, state: str) -> None:
+    """Delete the domain, whatever state it is in, with its NVRAM, TPM state, managed save and snapshots' metadata."""
+    uuid, flags, failure = vm.domain.uuid, list(_FLAGS), ""
+    how = "" if state == "shut off" else " (the plug was pulled)"
+    for _ in range(4):
+        if state != "shut off":
+            virsh.try_("destroy", f"--domain={uuid}")
+        failure = virsh.try_("undefine", f"--domain={uuid}", *flags)
+        state = domain_state(virsh, uuid)
+        if not state:
+            if failure:
+                _undefine_rest(vm, virsh, flags)
+            vm.say(f"deleted domain {vm.domain.name}{how}")
+            return
+        if failure:
+            # An older virsh does not know all of the options; else somebody has started the domain at this moment.
+            known = virsh.ask("help", "undefine")
+            flags = [flag for flag in flags if flag in known]
+    raise Problem(f"could not delete domain {vm.domain.name}", failure or f"it is {state}")
+
+
+def _undefine_rest(vm: Vm, virsh: Virsh, flags: list[str]) -> None:
+    """A transient domain goes by itself when it stops, and its NVRAM stays: that goes with a defined one."""
+    path = vm.file("domain.xml")
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            ours = f"<uuid>{vm.domain.uuid}</uuid>" in file.read()
+    except OSError:
+        return
+    if ours and not virsh.try_("define", f"--file={path}"):
+        virsh.try_("undefine", f"--domain={vm.domain.uuid}", *flags)
+
+
+def _bring_up_to_date(vm: Vm, virsh: Virsh, pool: Pool, had_domain: bool, all_: bool) -> bool:
+    """Let libvirt see what a pool of ours holds; return whether the pool is there and ours.
+
+    Somebody may have put files into it or taken them away, or have undefined the pool under our domain.
+    """
+    found = pool_path(virsh, pool.name)
+    if found and not is_ours(pool, found):
+        return False
+    if not found:
+        if not had_domain or (pool.retained and not all_):
+            return False
+        define_pool(vm, virsh, pool)
+    if pool.name in names(virsh, "pool-list"):
+        virsh.try_("pool-refresh", f"--pool={pool.name}")
+    else:
+        virsh.try_("pool-start", f"--pool={pool.name}")  # without its directory it cannot start, and holds nothing
+    return True
+
+
+def _delete_volumes(vm: Vm, virsh: Virsh, disks: list[str], own: list[Pool], all_: bool) -> None:
+    foreign = {pool.name for pool in vm.pools} - {pool.name for pool in own}
+    active = names(virsh, "pool-list")
+    there: dict[str, str] = {}
+    candidates: list[tuple[Volume | None, str, str]] = []
+    for volume in vm.volumes:
+        path = list_volumes(virsh, volume.pool).get(volume.name, "") if volume.pool in active else ""
+        if path:
+            there[path] = volume.key
+        if volume.retained and not all_:
+            continue
+        if volume.pool in foreign:
+            if path or pool_path(virsh, volume.pool):
+                vm.say(f"kept volume {volume.key}: the pool is somebody else's")
+        elif path:
+            candidates.insert(0, (volume, volume.key, path))  # overlays before what they lie over
+        elif volume.pool in vm.domain.used_pools and volume.pool not in active and pool_path(virsh, volume.pool):
+            vm.say(
+                f"kept volume {volume.key}, if it is there: pool {volume.pool} is not active; start it, delete again"
+            )
+    if not candidates:
+        return
+    users = find_users(vm, virsh)
+    layers = _snapshot_layers(vm, users, disks, there, {path for _, _, path in candidates})
+    going: set[str] = set()
+    for ours, key, path in [*layers, *candidates]:
+        user = users.user_of(path, key, frozenset(going))
+        if not user and ours is not None and ours.file and ours.file != vm.seed and users.unread:
+            disk, name = next(iter(users.unread.items()))
+            user = f"domain {name} may lie over it, as nobody can read what its disk {disk} is backed by; perhaps it"
+        if user:
+            vm.say(f"kept volume {key}: {user} uses it")
+        elif _delete_volume(virsh, key, path):
+            vm.say(f"deleted volume {key}")
+            going.add(path)
+
+
+def _snapshot_layers(
+    vm: Vm, users: Users, disks: list[str], there: dict[str, str], going: set[str]
+) -> list[tuple[Volume | None, str, str]]:
+    """Return the volumes that external snapshots have put over volumes of ours, the uppermost first.
+
+    With a volume that goes they go too; over one that stays they stay, as they hold what was written since.
+    """
+    found: list[tuple[Volume | None, str, str]] = []
+    for disk in disks:
+        chain: list[tuple[Volume | None, str, str]] = []
+        path = disk
+        while path not in there and path in users.paths and users.backing.get(path):
+            chain.append((None, "/".join(users.paths[path]), path))
+            path = users.backing[path]
+        if not chain or path not in there or chain[0] in found:
+            continue
+        if path in going:
+            found += chain
+        else:
+            vm.say(
+                f"kept volume {chain[0][1]}: a snapshot made it, and what was written since is only there; "
+                f"merge it into {path} before the next 'make up', which would go on from before the snapshot"
+            )
+    return found
+
+
+def _delete_volume(virsh: Virsh, key: str, path: str) -> bool:
+    """Delete a volume; return whether this run has done it, and not another one. A busy pool is tried again."""
+    pool, _, name = key.partition("/")
+    for attempt in range(10):
+        try:
+            virsh.ask("vol-delete", f"--pool={pool}", f"--vol={name}")
+            return True
+        except Failed as error:
+            if name not in list_volumes(virsh, pool):
+                return False
+            if attempt == 9:
+                raise Problem("could not delete everything", f"volume {key}: {error}") from None
+            virsh.try_("pool-refresh", f"--pool={pool}")  # its file may be gone
+            if name not in list_volumes(virsh, pool):
+                return False
+            time.sleep(0.2 * attempt)
+    return False
+
+
+def _delete_pool(vm: Vm, virsh: Virsh, pool: Pool, all_: bool) -> None:
+    """Delete a pool that is ours, meant to go, and holds nothing; its directory too, if it is empty."""
+    if pool.retained and not all_:
+        return
+    held = sorted(list_volumes(virsh, pool.name))
+    if held:
+        vm.say(f"kept pool {pool.name}: it holds {', '.join(held)}")
+        return
+    kept = ""
+    if pool.name in names(virsh, "pool-list"):  # else it has no directory
+        failure = virsh.try_("pool-destroy", f"--pool={pool.name}")
+        if failure and pool.name in names(virsh, "pool-list"):
+            raise Problem("could not delete everything", f"pool {pool.name}: {failure}")
+        kept = virsh.try_("pool-delete", f"--pool={pool.name}")
+    failure = virsh.try_("pool-undefine", f"--pool={pool.name}")
+    if failure and pool.name in names(virsh, "pool-list", "--all"):
+        raise Problem("could not delete everything", f"pool {pool.name}: {failure}")
+    if kept and not failure:
+        vm.say(f"kept the directory of pool {pool.name}: {kept}")
+    if not failure:
+        vm.say(f"deleted pool {pool.name}")
+
+
+def take_down(vm: Vm, virsh: Virsh) -> None:
+    """Stop the machine, and delete all but what is to be retained."""
+    seen = look(vm, virsh)
+    if seen.domain is not None and seen.domain.state != "shut off" and vm.knobs.stop_timeout:
+        stop_domain(vm, virsh, seen.domain)  # else deleting it pulls the plug
+        seen = look(vm, virsh)
+    delete_what(vm, virsh, seen, frozenset(["domain", "volume", "pool"]), all_=False)

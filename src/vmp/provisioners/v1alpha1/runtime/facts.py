@@ -1,0 +1,239 @@
+"""What this machine is: the records of vm.json, which vmp writes in the registry's own words."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, NamedTuple
+
+from .knobs import Knobs
+from .say import Problem, write
+
+FORMAT = 1
+"""The form of vm.json that this file reads. A newer form needs the provisioner.py that came with it."""
+
+VM_JSON = "vm.json"
+SECRETS = "secrets.json"
+SSH_PASSWORD = "ssh-password"
+SOCKET = ".node-ssh"
+"""The beginning of the name of the socket of the shared SSH connection to the node."""
+
+
+class Gateway(NamedTuple):
+    """How ssh reaches a remote node; all empty for a node that is this host."""
+
+    host: str = ""
+    user: str = ""
+    port: str = ""
+    command: str = ""
+    """A program that libvirt's URI names in place of ssh."""
+    keyfile: str = ""
+    verify: str = ""
+    """ssh's StrictHostKeyChecking for the node, where libvirt's URI says so."""
+    known_hosts: str = ""
+    shared: bool = False
+    """libvirt runs OpenSSH's own ssh, so all connections of a run can share one."""
+
+
+_GATEWAY = {"knownHosts": "known_hosts"}
+
+
+class Pool(NamedTuple):
+    """A pool of directories that belongs to this machine."""
+
+    name: str
+    path: str
+    retained: bool
+
+
+class Backing(NamedTuple):
+    """The volume that an overlay lies over."""
+
+    pool: str
+    name: str
+    format: str
+
+
+class Volume(NamedTuple):
+    """A volume to be made: filled from a file, an overlay, or blank."""
+
+    pool: str
+    name: str
+    format: str
+    retained: bool
+    capacity: int
+    """Bytes; 0 where the registry leaves it open."""
+    capacity_text: str
+    file: str
+    by_node: bool
+    """The node itself downloads the file."""
+    backing: Backing | None
+    read_only: bool
+    """No guest writes to it: it is a backing volume, a CD-ROM or a read-only disk."""
+
+    @property
+    def key(self) -> str:
+        """Return how messages call it."""
+        return f"{self.pool}/{self.name}"
+
+
+class Image(NamedTuple):
+    """Where the image comes from, and how it is checked and unpacked."""
+
+    reference: str
+    url: str
+    path: str
+    """The file that it is downloaded to; empty where no volume is filled from it."""
+    archive: str
+    member: str
+    algorithm: str
+    sum: str
+    sums_url: str
+
+
+class DomainFacts(NamedTuple):
+    """The libvirt domain, as virt-install is told to make it."""
+
+    name: str
+    uuid: str
+    autostart: bool
+    virt_install: tuple[str, ...]
+    macs: tuple[str, ...]
+    """The MAC addresses that vmp derived from the names of node, VM and interface."""
+    volumes: tuple[str, ...]
+    """The volumes that are disks of the domain, as pool/name."""
+    networks: tuple[str, ...]
+    used_pools: tuple[str, ...]
+    variable: bool
+    """virt-install finds something out on the node beyond these facts: it is asked each time."""
+
+
+class Ssh(NamedTuple):
+    """How the guest is reached."""
+
+    options: tuple[str, ...]
+    password: bool
+
+
+class Vm:
+    """One machine: its facts, its directory, and the knobs of this run."""
+
+    def __init__(self, directory: str, facts: dict[str, Any]) -> None:
+        self.directory = directory
+        self.facts = facts
+        self.name: str = facts["name"]
+        self.node: str = facts["node"]
+        self.uri: str = facts["connection"]["uri"]
+        ssh = facts["connection"].get("ssh", {})
+        self.gateway = Gateway(**{_GATEWAY.get(key, key): value for key, value in ssh.items()})
+        domain = facts["domain"]
+        self.domain = DomainFacts(
+            name=domain["name"],
+            uuid=domain["uuid"],
+            autostart=domain.get("autostart", False),
+            virt_install=tuple(domain["virtInstall"]),
+            macs=tuple(domain.get("derivedMacs", ())),
+            volumes=tuple(domain.get("volumes", ())),
+            networks=tuple(domain.get("networks", ())),
+            used_pools=tuple(domain.get("usedPools", ())),
+            variable=domain.get("askEachTime", False),
+        )
+        image = facts["image"]
+        checksum, archive = image.get("checksum", {}), image.get("archive", {})
+        self.image = Image(
+            reference=image["reference"],
+            url=image["url"],
+            path=image.get("path", ""),
+            archive=archive.get("type", ""),
+            member=archive.get("path", ""),
+            algorithm=checksum.get("algorithm", ""),
+            sum=checksum.get("value", "").lower(),
+            sums_url=checksum.get("url", ""),
+        )
+        self.image_on_node: str = image.get("pathOnNode", "")
+        self.seed: str = facts.get("seed", {}).get("path", "")
+        self.pools = tuple(
+            [
+                Pool(pool["name"], pool["path"], pool.get("deletionPolicy") == "Retain")
+                for pool in facts.get("pools", ())
+            ]
+        )
+        self.volumes = tuple([_volume(volume) for volume in facts.get("volumes", ())])
+        guest = facts.get("ssh")
+        self.ssh = None if guest is None else Ssh(tuple(guest.get("options", ())), guest.get("password", False))
+        self.make = "make"
+        """How messages call the make of this machine; a fleet names the directory."""
+        self._knobs: Knobs | None = None
+
+    @property
+    def knobs(self) -> Knobs:
+        """Return the knobs of this run; checked when first needed."""
+        if self._knobs is None:
+            self._knobs = Knobs(self.facts.get("knobs", {}))
+        return self._knobs
+
+    def file(self, path: str) -> str:
+        """Return the path of a file of the directory, such that no program takes it for an option."""
+        return os.path.join(self.directory, path)
+
+    def say(self, text: str) -> None:
+        """Tell the user something about this machine."""
+        write(f"{self.name}: {text}")
+
+    def secrets(self) -> dict[str, str]:
+        """Return the domain's passwords, by what stands for each in the options of virt-install."""
+        if not self.facts["domain"].get("secrets"):
+            return {}
+        found: dict[str, str] = _read_json(self.file(SECRETS), SECRETS, "which holds passwords of the domain")
+        return found
+
+
+def _volume(facts: dict[str, Any]) -> Volume:
+    backing = facts.get("backing")
+    return Volume(
+        pool=facts["pool"],
+        name=facts["name"],
+        format=facts["format"],
+        retained=facts.get("deletionPolicy") == "Retain",
+        capacity=bytes_of(facts.get("capacity", "0")),
+        capacity_text=facts.get("capacity", ""),
+        file=facts.get("file", ""),
+        by_node=facts.get("byNode", False),
+        backing=Backing(backing["pool"], backing["name"], backing["format"]) if backing else None,
+        read_only=facts.get("readOnly", False),
+    )
+
+
+def bytes_of(capacity: str) -> int:
+    """Return the bytes of a capacity in virsh's units: K and KiB are 1024 bytes, KB is 1000."""
+    unit = capacity.lstrip("0123456789").lower()
+    power = "kmgtpe".find(unit[:1]) + 1 if unit else 0
+    factor = 1000 if unit[1:] == "b" else 1024
+    return int(capacity[: len(capacity) - len(unit)]) * int(factor**power)
+
+
+def read_vm(directory: str, name: str = "") -> Vm:
+    """Read the machine of a directory; ``name`` is how messages call the file."""
+    facts = _read_json(os.path.join(directory, VM_JSON), name or VM_JSON, "")
+    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+        form = facts.get("format") if isinstance(facts, dict) else None
+        raise Problem(
+            f"{name or VM_JSON} is of form {form!r}, and this provisioner.py reads form {FORMAT}",
+            "'vmp gen' writes both anew; they belong together",
+        )
+    try:
+        return Vm(directory, facts)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise Problem(f"{name or VM_JSON} is not as vmp writes it: {error!r}", "'vmp gen' writes it anew") from None
+
+
+def _read_json(path: str, name: str, meaning: str) -> Any:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except FileNotFoundError:
+        raise Problem(f"there is no {name}{meaning and ', ' + meaning}", "'vmp gen' writes it") from None
+    except OSError as error:
+        raise Problem(f"cannot read {name}: {error.strerror}") from None
+    except ValueError as error:
+        raise Problem(f"{name} is not JSON: {error}", "'vmp gen' writes it anew") from None

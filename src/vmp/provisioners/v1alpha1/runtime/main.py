@@ -1,0 +1,73 @@
+"""The entry: `./provisioner.py TARGET`, or as ssh's askpass, or as libvirt's ssh."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+
+from .facts import Vm, read_vm
+from .fleet import VMS_JSON, run_fleet
+from .node import as_ssh, connection
+from .programs import end_all
+from .say import Problem, write
+from .ssh import as_askpass, is_askpass
+from .targets import TARGETS, Run, perform
+from .version import version
+from .virsh import Virsh
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what the words say; return the exit code."""
+    if is_askpass():
+        return as_askpass(arguments[0] if arguments else "")
+    if arguments[:1] == ["--version"]:
+        return version()
+    if arguments and arguments[0].startswith("-"):
+        as_ssh(arguments)
+    os.umask(0o077)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
+    here = os.path.dirname(os.path.abspath(__file__))
+    os.chdir(here)
+    target = arguments[0] if arguments else "help"
+    if os.path.exists(VMS_JSON):
+        return _end_in_words("", lambda: run_fleet(os.path.dirname(here), target))
+    if target not in TARGETS:
+        write(f"there is no target '{target}'; 'make help' lists them")
+        return 2
+    try:
+        vm = read_vm(".")
+    except Problem as problem:
+        write(problem.text())
+        return 1
+    vm.make = os.environ.get("VMP_MAKE", "make")
+    os.environ["LIBVIRT_DEFAULT_URI"] = vm.uri
+    return _end_in_words(f"{vm.name}: ", lambda: _perform_one(vm, target))
+
+
+def _perform_one(vm: Vm, target: str) -> int:
+    virsh = Virsh(connection(vm), vm.knobs.command_timeout)
+    try:
+        return perform(Run(vm, virsh), target)
+    finally:
+        virsh.close()
+        end_all()
+
+
+def _end_in_words(name: str, work: Callable[[], int]) -> int:
+    """Do the work; an error ends in words and an exit code."""
+    try:
+        return work()
+    except Problem as problem:
+        write(f"{name}{problem.text()}")
+        return 1
+    except OSError as error:
+        write(f"{name}error: {error}")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _end(number: int, _: object) -> None:
+    raise SystemExit(128 + number)

@@ -1,0 +1,128 @@
+"""Who uses a volume: the disks of every other domain, running or not, and the volumes and files that lie over it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import struct
+
+from .facts import Vm
+from .libvirt import disk_sources, list_domains, list_volumes, names, parse, volume_facts
+from .node import ask_node, is_here
+from .virsh import Failed, Virsh
+
+
+class Users:
+    """The users of all volumes of a node."""
+
+    def __init__(self) -> None:
+        self.paths: dict[str, tuple[str, str]] = {}
+        """All volumes of active pools: pool and name, by path."""
+        self.backing: dict[str, str] = {}
+        """What a volume or file lies over, by path."""
+        self.unread: dict[str, str] = {}
+        """Disks of domains that lie over we know not what, and the domains."""
+        self._by: dict[str, list[str]] = {}
+
+    def add(self, used: str, user: str) -> None:
+        """Note that a path, or a volume as pool/name, is used."""
+        if user not in self._by.setdefault(used, []):
+            self._by[used].append(user)
+
+    def user_of(self, path: str, key: str, going: frozenset[str] = frozenset()) -> str:
+        """Return who uses a volume, or ''; those whose path is ``going`` are about to be deleted."""
+        found = [user for used in (path, key) for user in self._by.get(used, ())]
+        return next((user for user in found if user.partition(" ")[2] not in going), "")
+
+
+def find_users(vm: Vm, virsh: Virsh) -> Users:
+    """Find all users of the node's volumes, but for our own domain. Domains come last: a new one may have come."""
+    users = Users()
+    for pool in names(virsh, "pool-list"):
+        for name, path in list_volumes(virsh, pool).items():
+            users.paths[path] = (pool, name)
+    for path in list(users.paths):
+        over = _backing_of_volume(virsh, path)
+        if over:
+            users.backing[path] = over
+            users.add(over, f"volume {path}")
+    for uuid, name in list_domains(virsh).items():
+        if uuid != vm.domain.uuid:
+            for option in ([], ["--inactive"]):  # the second has what `attach-disk --config` added
+                _add_domain(vm, virsh, users, uuid, name, option)
+    return users
+
+
+def _backing_of_volume(virsh: Virsh, path: str) -> str:
+    try:
+        return volume_facts(virsh.ask("vol-dumpxml", f"--vol={path}")).backing
+    except Failed:
+        return ""  # it was deleted meanwhile, or its file is gone: it lies over nothing
+
+
+def _add_domain(vm: Vm, virsh: Virsh, users: Users, uuid: str, name: str, options: list[str]) -> None:
+    try:
+        xml = parse(virsh.ask("dumpxml", *options, f"--domain={uuid}"), f"domain {name}")
+    except Failed:
+        if uuid in list_domains(virsh):
+            raise
+        return  # it is gone
+    for source in disk_sources(xml):
+        users.add(source, f"domain {name}")
+        # libvirt tells what a file lies over if it is a volume, or the disk of a running domain. Else we read the file.
+        while source.startswith("/") and not _is_device(source) and source not in users.paths:
+            over = users.backing[source] if source in users.backing else read_backing(vm, source)
+            if over is None:
+                users.unread[source] = name
+                break
+            users.backing[source] = over
+            if not over:
+                break
+            users.add(over, f"domain {name}")
+            source = over
+
+
+def _is_device(path: str) -> bool:
+    return path.startswith("/dev/") and not path.startswith("/dev/shm/")
+
+
+def read_backing(vm: Vm, path: str) -> str | None:
+    """Return what a file of the node lies over; '' where over nothing, None where that cannot be read."""
+    if is_here(vm):
+        return _read_qcow2(path)
+    words = (
+        f"qemu-img info --force-share --output=json -- {shlex.quote(path)} 2>/dev/null || test ! -e {shlex.quote(path)}"
+    )
+    ended = ask_node(vm, words)
+    if ended.code:
+        return None
+    if not ended.output.strip():
+        return ""
+    try:
+        found = json.loads(ended.output)
+    except ValueError:
+        return None
+    return str(found.get("full-backing-filename", found.get("backing-filename", "")))
+
+
+def _read_qcow2(path: str) -> str | None:
+    """Read the header of a qcow2 or QED file (docs/interop/qcow2.txt and qed_spec.txt of QEMU)."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(72)
+            if head[:4] == b"QFI\xfb":
+                offset, size = struct.unpack(">QI", head[8:20])
+            elif head[:4] == b"QED\0":
+                offset, size = struct.unpack("<II", head[56:64])
+            else:
+                return ""
+            if not offset or not size:
+                return ""
+            file.seek(offset)
+            name = file.read(min(size, 4096)).decode(errors="surrogateescape")
+    except FileNotFoundError:
+        return ""
+    except (OSError, struct.error):
+        return None
+    return os.path.normpath(os.path.join(os.path.dirname(path), name))

@@ -1,0 +1,39 @@
+"""What is written down twice is the same in both places: archive types, knobs, targets."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from vmp import schema
+from vmp.provisioners.v1alpha1.runtime.image import UNPACKERS
+from vmp.provisioners.v1alpha1.runtime.knobs import KNOBS
+from vmp.provisioners.v1alpha1.runtime.targets import HELP, TARGETS
+from vmp.provisioners.v1alpha1.static import fleet_files, static_files
+from vmp.shapes import Choice, Record
+
+ROOT = Path(__file__).parent.parent.parent
+REFERENCE = (ROOT / "docs/reference/v1alpha1.md").read_text()
+
+
+def test_each_type_of_archive_of_the_schema_can_be_unpacked() -> None:
+    shape = Record(schema.Archive).keys["type"].shape
+    assert isinstance(shape, Choice) and set(shape.words) == set(UNPACKERS)
+
+
+def test_the_makefile_has_the_targets_of_the_program_and_the_help_names_them() -> None:
+    makefile = static_files()["Makefile"].content.decode()
+    targets = re.findall(r"targets := ((?:.*\\\n)*.*)", makefile)[0].replace("\\\n", " ").split()
+    assert targets == list(TARGETS)
+    assert all(re.search(rf"\b{re.escape(target)}\b", HELP) for target in TARGETS if target != "help")
+    assert all(f"`{target}`" in REFERENCE for target in TARGETS if target != "help")
+
+
+def test_makefiles_and_reference_have_the_table_of_knobs() -> None:
+    for files in (static_files(), fleet_files()):
+        makefile = files["Makefile"].content.decode()
+        knobs = re.findall(r"knobs := ((?:.*\\\n)*.*)", makefile)[0].replace("\\\n", " ").split()
+        assert knobs[-len(KNOBS) :] == [knob.name for knob in KNOBS]
+    for knob in KNOBS:
+        row = re.search(rf"^\| `{knob.name}` \| (.*?) \|", REFERENCE, re.M)
+        assert row and (knob.seconds is None or row[1] == f"`{knob.seconds}`"), knob.name
