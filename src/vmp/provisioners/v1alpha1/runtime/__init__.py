@@ -4,7 +4,7 @@ What this machine is, vm.json beside this file says, as plain data. This file sa
 the same for every machine. It needs Python 3.9 and its standard library, and works through virsh, virt-install,
 curl and ssh; V=1 shows each of their commands as it is run. `make help` lists the targets.
 
-How to read it: from the bottom. `main` picks a target. `Up`, `down` and the other targets read from top to bottom:
+How to read it: from the bottom. `main` picks a target. `up`, `down` and the other targets read from top to bottom:
 each looks at what libvirt has, decides, and changes one object after the other: pools, volumes, domain. Above the
 targets stand the parts they use, each under a heading with a line that says what it does.
 

@@ -7,7 +7,6 @@ after libvirt has refused domain.xml, the next run asks virt-install.
 
 from __future__ import annotations
 
-import os
 import threading
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
@@ -195,10 +194,3 @@ def _question(vm: Vm, virsh: Virsh) -> str:
         pool = "" if any(pool.name == volume.pool for pool in vm.pools) else volume.pool
         words += [pool, facts.format if facts else "", volume.format]
     return "\0".join([vm.uri, *words])
-
-
-def made_from_answer(vm: Vm) -> bool:
-    """Tell whether a domain.xml is there that fits the definition, so that virt-install is likely not needed."""
-    return read_text(vm.file("domain.xml.sum")).startswith(f"{definition_of(vm)} ") and os.path.exists(
-        vm.file("domain.xml")
-    )

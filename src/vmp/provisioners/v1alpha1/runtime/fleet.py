@@ -75,13 +75,10 @@ class Fleet:
     def _read(self, name: str) -> None:
         directory = os.path.join(self.base, name)
         try:
-            if _first_line(os.path.join(directory, "provisioner.py")) != _first_line(__file__):
-                if os.path.exists(os.path.join(directory, "Makefile")) and not os.path.exists(f"{directory}/vm.json"):
-                    self.vms[name] = None
-                    return
-                if os.path.exists(os.path.join(directory, "provisioner.py")):
-                    self.vms[name] = None
-                    return
+            ours = _first_line(os.path.join(directory, "provisioner.py")) == _first_line(__file__)
+            if not ours and os.path.exists(os.path.join(directory, "Makefile")):
+                self.vms[name] = None
+                return
             vm = read_vm(directory, f"'{name}/vm.json'")
             vm.make = _make_of(name)
             self.vms[name] = vm

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -35,16 +36,15 @@ def write(text: str, stream: int = 2) -> None:
 
 def printable(text: str, lines: int = 20) -> str:
     """Return the last lines, without anything that a terminal would obey."""
-    import re
-
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]", "", text)
     return "\n".join(plain.rstrip("\n").split("\n")[-lines:]).strip("\n")
 
 
-def show(words: Sequence[str], environment: str = "") -> None:
-    """With V=1, show a command as it could be pasted into a shell. No word of it holds a secret."""
+def show(words: Sequence[str]) -> None:
+    """With V=1, show a command as it could be pasted into a shell, but for the password of a URL."""
     if os.environ.get("V") == "1":
-        write(f"+ {environment}{' '.join(map(shlex.quote, words))}")
+        shown = [re.sub(r"(://[^/\s:@]*):[^/\s@]*@", r"\1:...@", word) for word in words]
+        write(f"+ {' '.join(map(shlex.quote, shown))}")
 
 
 def on_terminal() -> bool:

@@ -15,7 +15,7 @@ from .facts import Vm, Volume
 from .files import lock, remove
 from .image import build_image, clean_image, need_for_image
 from .knobs import COMMAND, KNOBS
-from .libvirt import RUNNING, Domain, domain_state, glance_at_volume, names, pool_path
+from .libvirt import Domain, domain_state, glance_at_volume, names, pool_path
 from .look import Seen, check_node, glance, look, refuse_foreign_domain
 from .node import need_for_node
 from .node_download import clean_node, make_volumes_on_node
@@ -430,8 +430,3 @@ def perform(run: Run, target: str) -> int:
     with lock(run.vm.file(".lock"), run.vm.name, "changes this VM"):
         clear_leftovers(run.vm)
         return TARGETS[target](run) or 0
-
-
-def is_running(state: str) -> bool:
-    """Tell whether a domain in this state runs."""
-    return state in RUNNING

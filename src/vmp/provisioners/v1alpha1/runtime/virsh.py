@@ -36,8 +36,16 @@ class Failed(Problem):
     """libvirt refused a command; the message is its own words."""
 
 
+_FIRST = 60.0
+"""Seconds for the first answer, the connection included."""
+
+
 class Lost(Problem):
     """The connection was lost, or virsh died or hung: nothing is known of what was asked."""
+
+
+class Hung(Lost):
+    """virsh has not answered in time, and was ended."""
 
 
 def quote(word: str) -> str:
@@ -120,13 +128,10 @@ class Virsh:
             assert stream
             os.set_blocking(stream.fileno(), False)
         try:
-            echoed = self._exchange("echo ready", self._bound(None))[2]
-        except Lost:
-            if self._process is not None:  # it lives, and is silent
-                self.close()
-                self._converses = False
-                return
-            raise
+            echoed = self._exchange("echo ready", min(self._bound(None) or _FIRST, _FIRST))[2]
+        except Hung:  # it lives, and is silent: without readline it may keep its answers to itself
+            self._converses = False
+            return
         if b"echo ready" not in echoed:  # no readline: a line may have 1023 bytes at most
             self.close()
             self._converses = False
@@ -187,7 +192,7 @@ class Virsh:
                 events = selector.select(left) if left is None or left > 0 else []
                 if not events:
                     self._kill()
-                    raise Lost(f"virsh took longer than {self.seconds} seconds and was ended")
+                    raise Hung(f"virsh took longer than {self.seconds} seconds and was ended")
                 for key, _ in events:
                     if key.fd == process.stdin.fileno():
                         try:
@@ -226,7 +231,7 @@ class Virsh:
         bound = self._bound(seconds)
         ended = run([*self._words, *words], bound, cwd=self.directory)
         if ended.timed_out:
-            raise Lost(f"virsh took longer than {bound:g} seconds and was ended")
+            raise Hung(f"virsh took longer than {bound:g} seconds and was ended")
         if ended.code < 0:
             raise Lost(f"the connection to {self.uri} was lost")
         if ended.code:
