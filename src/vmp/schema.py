@@ -211,7 +211,8 @@ def ssh_gateway(uri: str) -> Gateway:
     pairs = [pair.partition("=") for pair in re.split("[&;]", match["query"] or "")]
     parameters = {unquote(name): unquote(value) for name, _, value in pairs}
     openssh = match["transport"] == "ssh"
-    verify = {"auto": "accept-new", "ignore": "no"}.get("" if openssh else parameters.get("known_hosts_verify", ""), "")
+    wanted = "" if openssh else parameters.get("known_hosts_verify", "").lower()
+    verify = {"normal": "ask", "auto": "accept-new", "ignore": "no"}.get(wanted, "")
     if parameters.get("no_verify", "0") not in ("", "0"):
         verify = "no"
     command = parameters.get("command", "") if openssh else ""

@@ -13,6 +13,7 @@ from command_line import run
 from vmp.provisioners.v1alpha1.runtime.definition import definition_of
 from vmp.provisioners.v1alpha1.runtime.facts import Vm, read_vm
 from vmp.provisioners.v1alpha1.runtime.node_download import clean_node, facts_for_node, make_there
+from vmp.provisioners.v1alpha1.runtime.ssh import ssh_command
 from vmp.schema import uri_on_node
 
 
@@ -136,3 +137,24 @@ print(open("vm.json").read(), end="")
     assert [path.name for path in (home / ".cache/vmp").iterdir()] == [ours.domain.uuid]
     clean_node(ours)
     assert not (home / ".cache/vmp").exists()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ("known_hosts=/a%20b/known&known_hosts_verify=Auto", ["StrictHostKeyChecking=accept-new", "/a b/known"]),
+        ("known_hosts_verify=ignore", ["StrictHostKeyChecking=no"]),
+        ("known_hosts_verify=normal", ["StrictHostKeyChecking=ask"]),
+        ("keyfile=/k", []),
+    ],
+)
+def test_what_a_libssh_uri_says_of_host_keys_counts_for_the_jump(
+    parameters: str, words: list[str], tmp_path: Path
+) -> None:
+    text = json.dumps(registry(None)).replace("qemu+ssh://root@host/system", f"qemu+libssh://host/system?{parameters}")
+    text = text.replace('{"name": "a", "provisioner"', '{"ssh": {}, "name": "a", "provisioner"')
+    assert run("gen", "--base-dir", str(tmp_path), stdin=text.encode()).code == 0
+    command, _ = ssh_command(vm_of(tmp_path / "a"), "192.168.122.7", "")
+    (jump,) = [word for word in command if word.startswith("ProxyCommand=")]
+    assert all(word in jump for word in words), jump
+    assert ("StrictHostKeyChecking" in jump) == bool(words)

@@ -28,7 +28,7 @@ def plan(configuration: Configuration, words: Words) -> Plan:
     used = [volume.pool_name for volume in volumes]
     used += [volume.backing_volume.pool_name for volume in volumes if volume.backing_volume]
     ssh = vm.ssh
-    return _set(
+    found = _set(
         format=FORMAT,
         name=vm.name,
         node=configuration.node.name,
@@ -52,8 +52,10 @@ def plan(configuration: Configuration, words: Words) -> Plan:
         ],
         volumes=[_volume(configuration, volume) for volume in volumes],
         knobs=_knobs(configuration),
-        **({} if ssh is None else {"ssh": _ssh(configuration)}),
     )
+    if ssh is not None:
+        found["ssh"] = _ssh(configuration)  # also an empty one: the VM can then be reached
+    return found
 
 
 def _set(**facts: Any) -> Plan:

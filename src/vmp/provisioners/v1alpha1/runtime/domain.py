@@ -6,7 +6,7 @@ import shlex
 import time
 
 from .facts import Vm
-from .libvirt import RUNNING, Domain, domain_state
+from .libvirt import RUNNING, Domain, domain_state, list_domains
 from .say import Problem
 from .virsh import Failed, Virsh
 
@@ -51,10 +51,7 @@ def start_domain(vm: Vm, virsh: Virsh, state: str) -> bool:
 
 def _hints_of_managed_save(vm: Vm, virsh: Virsh) -> list[str]:
     """Return the way out where a start fails because libvirt cannot restore what `virsh managedsave` saved."""
-    try:
-        saved = "Managedsave:yes" in virsh.ask("dominfo", f"--domain={vm.domain.uuid}").replace(" ", "")
-    except Failed:
-        return []
+    saved = vm.domain.uuid in list_domains(virsh, "--with-managed-save")
     command = shlex.join(["virsh", "-c", vm.uri, "managedsave-remove", f"--domain={vm.domain.uuid}"])
     return (
         [

@@ -56,7 +56,10 @@ _ALIVE = ("-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3")
 def host_key_options(vm: Vm) -> list[str]:
     """Return ssh's options for the node's host key, where libvirt's URI has something to say about it."""
     words = ["-o", f"StrictHostKeyChecking={vm.gateway.verify}"] if vm.gateway.verify else []
-    return [*words, "-o", f"UserKnownHostsFile={vm.gateway.known_hosts}"] if vm.gateway.known_hosts else words
+    if vm.gateway.known_hosts:
+        path = vm.gateway.known_hosts.replace("%", "%%")
+        words += ["-o", f'UserKnownHostsFile="{path}"']  # ssh splits it at spaces
+    return words
 
 
 def ask_node(vm: Vm, command: str) -> Ended:
