@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vmp import __version__
-from vmp.provisioners.v1alpha1.static import FLEET_NAMES, STATIC_NAMES
+from vmp.provisioners.v1alpha1 import static
 
 ROOT = Path(__file__).parent.parent
 REGISTRY = ROOT / "examples/advanced/registry"
@@ -57,9 +57,10 @@ def test_the_wheel_has_every_static_file_and_the_command(tmp_path: Path) -> None
     with zipfile.ZipFile(WHEEL) as wheel:
         names = wheel.namelist()
         entry_points = wheel.read(f"vmp-{__version__}.dist-info/entry_points.txt").decode()
-    for name in STATIC_NAMES:
-        assert f"vmp/provisioners/v1alpha1/files/{name}" in names
-    for name in FLEET_NAMES:
-        assert f"vmp/provisioners/v1alpha1/fleet_files/{name}" in names
+    package = Path(static.__file__).parent
+    for directory in ("files", "fleet_files", "runtime"):
+        for path in (package / directory).iterdir():
+            if path.is_file():
+                assert f"vmp/provisioners/v1alpha1/{directory}/{path.name}" in names
     assert "vmp = vmp.cli:main" in entry_points
     assert any(name.endswith("LICENSE") for name in names)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 
 from .facts import Vm, Volume
 from .files import remove, size_of
@@ -36,12 +37,25 @@ def fill(vm: Vm, virsh: Virsh, volume: Volume) -> None:
         if size_of(path) == 0:
             raise Problem(f"{volume.file} is empty")
         again = look_at_volume(virsh, volume.pool, volume.name)
-        if again and again.format != volume.format:  # libvirt reads the format soon after the upload, not at once
+        if again is None or again.physical < size:  # libvirt does not always say so
+            came = again.physical if again else 0
+            raise Problem(f"only {came} of {size} bytes have come", "perhaps: No space left on device")
+        if volume.format != "raw":  # libvirt reads the format soon after the upload, not at once
             virsh.try_("pool-refresh", f"--pool={volume.pool}")
     except (Problem, OSError) as error:
-        virsh.try_("vol-delete", f"--pool={volume.pool}", f"--vol={volume.name}")
+        _take_away(virsh, volume)
         hints = error.hints if isinstance(error, Problem) else []
         raise Problem("could not make the volumes", f"volume {volume.key}: {error}", *hints) from None
+
+
+def _take_away(virsh: Virsh, volume: Volume) -> None:
+    """Delete a volume whose filling has failed. libvirt may need a moment to see that nobody fills it any more."""
+    for attempt in range(10):
+        try:
+            virsh.ask("vol-delete", f"--pool={volume.pool}", f"--vol={volume.name}")
+            return
+        except Problem:
+            time.sleep(0.1 * attempt)
 
 
 def _bound(vm: Vm, size: int) -> int:
