@@ -80,6 +80,18 @@ def test_a_volume_of_ours_that_somebody_attached_stays_with_its_pool(web: Vm) ->
     assert inventory() == before
 
 
+def test_when_the_definition_is_refused_only_what_this_run_has_made_goes_again(blank_images: Path, base: Path) -> None:
+    before = inventory()
+    registry = blank(blank_image(blank_images, "deaf")).replace("graphics: none", "graphics: type=nonsense")
+    web = generate(registry, base)["web"]
+    refused = web.make("up", check=False)
+    assert refused.returncode != 0 and "nonsense" in refused.stderr
+    assert "deleted pool web" in refused.stderr
+    assert IMAGE.exists(), "it is to be retained"
+    web.make("delete-all")
+    assert inventory() == before
+
+
 def test_a_domain_that_comes_while_the_guest_is_asked_to_shut_down_keeps_the_volume_that_it_uses(web: Vm) -> None:
     before = inventory()
     web.make("up")

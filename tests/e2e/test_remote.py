@@ -113,6 +113,25 @@ def test_user_port_ipv6_literal_and_key_file_of_the_uri_reach_node_and_guest(
         subprocess.run(["umount", "/etc/ssh/ssh_config"], check=True)
 
 
+PASSWORD = """\
+  - name: web
+    template: cloud
+    ssh:
+      password: 'pass "word" $HOME'
+      options: {IdentityFile: null, IdentitiesOnly: null}
+"""
+
+
+def test_a_password_is_for_the_guest_and_not_for_the_node_before_it(
+    node: RemoteNode, link: Link, tiny_disk: Path, ssh_key: Path, base: Path
+) -> None:
+    link.delay = 0.002
+    vm = generate(registry(tiny_disk, ssh_key, f"qemu+ssh://root@127.0.0.1:{link.port}/system", PASSWORD), base)["web"]
+    vm.make("up", "wait-for-ready")
+    assert vm.make("ssh", "CMD=whoami").stdout == "admin\n"
+    vm.make("delete-all", FAST)
+
+
 def contents(node: RemoteNode, path: str) -> str:
     return node.run("sha256sum", path).split()[0]
 

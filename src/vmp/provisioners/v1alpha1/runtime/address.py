@@ -58,14 +58,15 @@ def _ask_libvirt(vm: Vm, virsh: Virsh) -> Address:
         return Address("", ["the domain does not exist"], "")
     if domain.state not in (*RUNNING, "paused"):
         return Address("", [f"the domain is {domain.state}"], domain.state)
-    macs = [str(mac.get("address")).lower() for mac in domain.xml.iterfind("devices/interface/mac")]
+    macs = _macs(domain)
     if not macs:
         return Address("", ["the domain has no network interface"], domain.state)
     found: dict[tuple[str, str], list[str]] = {}
     reasons = []
-    for source, ask in (("lease", _leases), ("agent", _agent), ("arp", _neighbours)):
+    for source, ask in zip(SOURCES, (_leases, _agent, _neighbours)):
+        known = any(usable(ip) for ips in found.values() for ip in ips)
         try:
-            rows = list(ask(vm, virsh, domain))
+            rows = list(ask(vm, virsh, domain, known))
         except Failed as error:
             reasons.append(f"{source}: {str(error).splitlines()[-1].strip()}")
             continue
@@ -73,8 +74,8 @@ def _ask_libvirt(vm: Vm, virsh: Virsh) -> Address:
             found.setdefault((source, mac), []).append(ip)
         for mac in macs:
             ips = found.get((source, mac), [])
-            known = f"{mac} has {' '.join(ips)}" if ips else f"nothing known of MAC address {mac}"
-            reasons.append(f"{source}: {known}")
+            words = f"{mac} has {' '.join(ips)}" if ips else f"nothing known of MAC address {mac}"
+            reasons.append(f"{source}: {words}")
     reasons += tell_loose(vm, domain)
     for version in (4, 6):
         for mac in macs:
@@ -103,12 +104,12 @@ def _domifaddr(vm: Vm, virsh: Virsh, source: str) -> Iterator[tuple[str, str]]:
             yield words[1].lower(), words[3].partition("/")[0]
 
 
-def _agent(vm: Vm, virsh: Virsh, domain: Domain) -> Iterator[tuple[str, str]]:
+def _agent(vm: Vm, virsh: Virsh, domain: Domain, known: bool) -> Iterator[tuple[str, str]]:
     """Yield what the guest agent says."""
     return _domifaddr(vm, virsh, "agent")
 
 
-def _leases(vm: Vm, virsh: Virsh, domain: Domain) -> Iterator[tuple[str, str]]:
+def _leases(vm: Vm, virsh: Virsh, domain: Domain, known: bool) -> Iterator[tuple[str, str]]:
     """Yield MAC and address of each DHCP lease, the newest first.
 
     A MAC address can have several: a guest that was made anew comes with another client id, and its predecessor's lease
@@ -145,7 +146,7 @@ def _of_networks(vm: Vm, virsh: Virsh) -> Iterator[tuple[Virsh, Sequence[str]]]:
         system.close()
 
 
-def _neighbours(vm: Vm, virsh: Virsh, domain: Domain) -> Iterator[tuple[str, str]]:
+def _neighbours(vm: Vm, virsh: Virsh, domain: Domain, known: bool) -> Iterator[tuple[str, str]]:
     """Yield what the node's neighbour table says, the surest first.
 
     libvirt's own reading of it ends with `wrong nlmsg len` on many systems, so we read it ourselves, if we can.
@@ -156,15 +157,15 @@ def _neighbours(vm: Vm, virsh: Virsh, domain: Domain) -> Iterator[tuple[str, str
     if ended.code:
         return _domifaddr(vm, virsh, "arp")
     macs = _macs(domain)
-    if bridges and not any(usable(ip) for mac, ip in rows if mac in macs):
-        # A guest without IPv4 tells its address only to who speaks to it: greet all on its bridge.
+    if bridges and not known and not any(usable(ip) for mac, ip in rows if mac in macs):
+        # A guest without IPv4 tells its address only to those who speak to it: greet all on its bridge.
         ask_node(vm, "; ".join([_GREETING.format(bridge=shlex.quote(bridge)) for bridge in bridges]))
         rows = list(_rows_of_neighbours(ask_node(vm, _NEIGHBOURS).output))
     return iter(rows)
 
 
-def _macs(domain: Domain) -> set[str]:
-    return {str(mac.get("address")).lower() for mac in domain.xml.iterfind("devices/interface/mac")}
+def _macs(domain: Domain) -> list[str]:
+    return [str(mac.get("address")).lower() for mac in domain.xml.iterfind("devices/interface/mac")]
 
 
 _NEIGHBOURS = "PATH=$PATH:/usr/sbin:/sbin; ip neigh show 2>/dev/null || cat /proc/net/arp"

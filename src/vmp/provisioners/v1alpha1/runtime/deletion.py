@@ -128,7 +128,7 @@ def _delete_volumes(vm: Vm, virsh: Virsh, disks: list[str], own: list[Pool], all
             user = f"domain {name} may lie over it, as nobody can read what its disk {disk} is backed by; perhaps it"
         if user:
             vm.say(f"kept volume {key}: {user} uses it")
-        elif _delete_volume(virsh, key, path):
+        elif _delete_volume(virsh, key):
             vm.say(f"deleted volume {key}")
             going.add(path)
 
@@ -159,7 +159,7 @@ def _snapshot_layers(
     return found
 
 
-def _delete_volume(virsh: Virsh, key: str, path: str) -> bool:
+def _delete_volume(virsh: Virsh, key: str) -> bool:
     """Delete a volume; return whether this run has done it, and not another one. A busy pool is tried again."""
     pool, _, name = key.partition("/")
     for attempt in range(10):
@@ -199,6 +199,23 @@ def _delete_pool(vm: Vm, virsh: Virsh, pool: Pool, all_: bool) -> None:
         vm.say(f"kept the directory of pool {pool.name}: {kept}")
     if not failure:
         vm.say(f"deleted pool {pool.name}")
+
+
+def take_back(vm: Vm, virsh: Virsh, volumes: list[Volume], pools: list[Pool]) -> None:
+    """Delete what a run has just made, after it failed; not what is to be retained, or what others use by now."""
+    try:
+        if domain_state(virsh, vm.domain.uuid):
+            return  # libvirt has defined it after all, and it needs them
+        users = find_users(vm, virsh)
+        for volume in reversed(volumes):
+            path = list_volumes(virsh, volume.pool).get(volume.name, "")
+            if path and not volume.retained and not users.user_of(path, volume.key):
+                _delete_volume(virsh, volume.key)
+                users.forget(f"volume {path}")
+        for pool in reversed(pools):
+            _delete_pool(vm, virsh, pool, all_=False)
+    except Problem:
+        return  # the first failure is the one to tell; `down` finds what stays
 
 
 def take_down(vm: Vm, virsh: Virsh) -> None:

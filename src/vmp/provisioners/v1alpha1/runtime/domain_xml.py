@@ -14,11 +14,14 @@ from xml.etree.ElementTree import Element
 from .definition import cksum, definition_of, seed_sum
 from .facts import Vm
 from .files import read_text, remove, write_text
-from .libvirt import MARK, NAMESPACE, escape, look_at_volume, parse
+from .libvirt import MARK, NAMESPACE, VolumeFacts, escape, look_at_volume, parse
 from .node import connection
 from .programs import run
 from .say import Problem
 from .virsh import Virsh
+
+Volumes = dict[str, "VolumeFacts | None"]
+"""What libvirt has of the machine's volumes, by pool/name."""
 
 ElementTree.register_namespace("vmp", NAMESPACE)
 ElementTree.register_namespace("libosinfo", "http://libosinfo.org/xmlns/libvirt/domain/1.0")
@@ -28,10 +31,11 @@ ElementTree.register_namespace("qemu", "http://libvirt.org/schemas/domain/qemu/1
 def domain_xml(vm: Vm, virsh: Virsh, answers: Answers | None) -> str:
     """Return the path of a domain.xml that is as virt-install would make it now."""
     path, stamp = vm.file("domain.xml"), vm.file("domain.xml.sum")
-    basis = f"{definition_of(vm)} {cksum(_basis(vm, virsh).encode(errors='surrogateescape'))}"
+    volumes = {volume.key: look_at_volume(virsh, volume.pool, volume.name) for volume in vm.volumes}
+    basis = f"{definition_of(vm)} {cksum(_basis(vm, virsh, volumes).encode(errors='surrogateescape'))}"
     text = read_text(path)
     if vm.domain.variable or not text or read_text(stamp) != _stamp(basis, text):
-        text = _serialize(_ask(vm, virsh, answers))
+        text = _serialize(_ask(vm, volumes, answers))
     marked = _with_mark(vm, text)
     if marked != read_text(path) or read_text(stamp) != _stamp(basis, marked):
         remove(stamp)
@@ -49,26 +53,25 @@ def _stamp(basis: str, text: str) -> str:
     return f"{basis} {cksum(text.encode(errors='surrogateescape'))}\n"
 
 
-def _basis(vm: Vm, virsh: Virsh) -> str:
+def _basis(vm: Vm, virsh: Virsh, volumes: Volumes) -> str:
     """Return what the answer depends on beyond the definition: the node, its versions, and where the volumes are."""
     versions = virsh.ask("version", "--daemon")
     abilities = parse(virsh.ask("domcapabilities"), "the node's abilities")
     found = [vm.uri, versions, *[abilities.findtext(name) or "" for name in ("path", "domain", "machine", "arch")]]
-    for volume in vm.volumes:
-        facts = look_at_volume(virsh, volume.pool, volume.name)
+    for facts in volumes.values():
         found += [facts.path, facts.format] if facts else [""]
     return "\0".join(found)
 
 
-def _ask(vm: Vm, virsh: Virsh, answers: Answers | None) -> Element:
+def _ask(vm: Vm, volumes: Volumes, answers: Answers | None) -> Element:
     """Return virt-install's answer, or that to a machine of the fleet that is alike; with the passwords in it."""
     secrets = vm.secrets()
-    question = "" if answers is None or secrets or vm.domain.variable else _question(vm, virsh)
-    found = answers.take(question, _own(vm, virsh)) if answers and question else None
+    question = "" if answers is None or secrets or vm.domain.variable else _question(vm, volumes)
+    found = answers.take(question, _own(vm, volumes)) if answers and question else None
     if found is None:
         found = _ask_virt_install(vm)
         if answers and question:
-            answers.give(question, found, _own(vm, virsh))
+            answers.give(question, found, _own(vm, volumes))
     root = parse(found, "virt-install's definition")
     for element in root.iter():
         for key, value in element.attrib.items():
@@ -165,18 +168,18 @@ class Answers:
             self._once[question] = text
 
 
-def _own(vm: Vm, virsh: Virsh) -> dict[str, str]:
-    """Return the machine's own words in the answer, and what stands for each."""
-    own = {vm.domain.name: "vmp-own-name", vm.domain.uuid: "vmp-own-uuid"}
-    own.update({mac: f"vmp-own-mac-{number}" for number, mac in enumerate(vm.domain.macs)})
+def _own(vm: Vm, volumes: Volumes) -> dict[str, str]:
+    """Return the machine's own words in the answer, and what stands for each; none of these begins another."""
+    own = {vm.domain.name: "vmp-own-name-", vm.domain.uuid: "vmp-own-uuid-"}
+    own.update({mac: f"vmp-own-mac-{number}-" for number, mac in enumerate(vm.domain.macs)})
     for number, volume in enumerate(vm.volumes):
-        facts = look_at_volume(virsh, volume.pool, volume.name)
+        facts = volumes[volume.key]
         if facts and volume.key in vm.domain.volumes:
-            own[facts.path] = f"vmp-own-volume-{number}"
+            own[facts.path] = f"vmp-own-volume-{number}-"
     return own
 
 
-def _question(vm: Vm, virsh: Virsh) -> str:
+def _question(vm: Vm, volumes: Volumes) -> str:
     """Return all that virt-install's answer depends on, without the machine's own words."""
     words = []
     for word in vm.domain.virt_install:
@@ -190,7 +193,7 @@ def _question(vm: Vm, virsh: Virsh) -> str:
                 word = f"{word},".replace(f"vol={volume.key},", f"vol=<{number}>,")[:-1]
         words.append(word)
     for volume in vm.volumes:
-        facts = look_at_volume(virsh, volume.pool, volume.name)
+        facts = volumes[volume.key]
         pool = "" if any(pool.name == volume.pool for pool in vm.pools) else volume.pool
         words += [pool, facts.format if facts else "", volume.format]
     return "\0".join([vm.uri, *words])

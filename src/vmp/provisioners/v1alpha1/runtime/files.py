@@ -34,6 +34,7 @@ def write_text(path: str, text: str) -> None:
             file.write(text)
         os.replace(f"{path}.tmp", path)
     except OSError as error:
+        remove(f"{path}.tmp")
         directory = os.path.dirname(os.path.abspath(path))
         raise Problem(
             f"cannot write into the directory of this VM: {error.strerror}",

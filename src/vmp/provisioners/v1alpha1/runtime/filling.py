@@ -11,7 +11,8 @@ import time
 
 from .facts import Vm, Volume
 from .files import remove, size_of
-from .libvirt import look_at_volume
+from .libvirt import list_volumes, look_at_volume
+from .node import is_here
 from .say import Problem
 from .virsh import Virsh
 
@@ -49,13 +50,19 @@ def fill(vm: Vm, virsh: Virsh, volume: Volume) -> None:
 
 
 def _take_away(virsh: Virsh, volume: Volume) -> None:
-    """Delete a volume whose filling has failed. libvirt may need a moment to see that nobody fills it any more."""
-    for attempt in range(10):
-        try:
-            virsh.ask("vol-delete", f"--pool={volume.pool}", f"--vol={volume.name}")
-            return
-        except Problem:
+    """Delete a volume whose filling has failed, if libvirt answers; else the next run finds that it is incomplete.
+
+    libvirt may need a moment to see that nobody fills it any more.
+    """
+    try:
+        for attempt in range(10):
+            if not virsh.try_("vol-delete", f"--pool={volume.pool}", f"--vol={volume.name}"):
+                return
+            if volume.name not in list_volumes(virsh, volume.pool):
+                return
             time.sleep(0.1 * attempt)
+    except Problem:
+        return  # the first failure is the one to tell
 
 
 def _bound(vm: Vm, size: int) -> int:
@@ -65,8 +72,7 @@ def _bound(vm: Vm, size: int) -> int:
 
 def worth_copying(vm: Vm, size: int) -> bool:
     """Tell whether another look at the pool costs less than sending so much through libvirt."""
-    local = vm.uri.startswith(("qemu:///", "qemu+unix:///")) and "?" not in vm.uri  # a socket may lead to another host
-    return local and size >= 32 * _MIB
+    return is_here(vm) and vm.uri.startswith("qemu") and size >= 32 * _MIB
 
 
 def _may_write(path: str) -> bool:

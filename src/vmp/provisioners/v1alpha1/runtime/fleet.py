@@ -13,22 +13,22 @@ import re
 import shlex
 import subprocess
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
-from queue import SimpleQueue
 from typing import NamedTuple
 
 from .definition import is_current, tell_stale
 from .domain_xml import Answers
 from .facts import Vm, read_vm
 from .files import read_text
-from .libvirt import MARK, Domain, list_domains, look_at_domain, parse
+from .libvirt import NAMESPACE, list_domains, look_at_domain, parse
 from .look import Seen, refuse_foreign_domain
 from .node import connection
 from .programs import end_all
 from .say import Problem, write
 from .targets import Run, perform
-from .virsh import Failed, Virsh
+from .virsh import Virsh
 
 VMS_JSON = "vms.json"
 
@@ -149,7 +149,7 @@ def _judge_vm(vm: Vm, virsh: Virsh, domains: dict[str, str], running: dict[str, 
     if not state:
         state = virsh.ask("domstate", f"--domain={uuid}").strip()
     try:
-        mark = parse(virsh.ask("metadata", f"--domain={uuid}", f"--uri={MARK[1:].partition('}')[0]}"), "a mark").attrib
+        mark = parse(virsh.ask("metadata", f"--domain={uuid}", f"--uri={NAMESPACE}"), "a mark").attrib
         current = domains[uuid] == vm.domain.name and is_current(vm, dict(mark))
     except Problem:  # its own run says what is wrong
         current = False
@@ -169,20 +169,26 @@ def _make_of(name: str) -> str:
 
 
 def at_once(work: list[Callable[[], None]], jobs: int) -> None:
-    """Do work in so many threads, in order. The main thread waits, and so hears Ctrl+C."""
-    queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
-    for piece in work:
-        queue.put(piece)
+    """Do work in so many threads, in order, and raise the first error. The main thread waits, and so hears Ctrl+C."""
+    left = deque(work)
+    errors: list[BaseException] = []
 
     def do() -> None:
-        while not queue.empty():
-            queue.get()()
+        try:
+            while left and not errors:
+                left.popleft()()
+        except IndexError:
+            return  # another thread took the last piece
+        except BaseException as error:
+            errors.append(error)
 
     threads = [threading.Thread(target=do, daemon=True) for _ in range(min(jobs, len(work)))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    if errors:
+        raise errors[0]
 
 
 def jobs_and_keep_going() -> tuple[int, bool]:
@@ -277,11 +283,11 @@ def _explain(fleet: Fleet, vm: Vm) -> None:
     virsh = fleet.take(vm)
     try:
         domains = list_domains(virsh)
-        domain: Domain | None = look_at_domain(virsh, vm.domain.uuid, domains)
+        domain = look_at_domain(virsh, vm.domain.uuid, domains)
         if domain is not None:
             refuse_foreign_domain(vm, Seen(domains, domain))
             tell_stale(vm, domain)
-    except (Problem, Failed) as problem:
+    except Problem as problem:
         write(f"{vm.name}: {problem.text()}")
     finally:
         fleet.give_back(vm, virsh)

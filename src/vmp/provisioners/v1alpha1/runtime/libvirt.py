@@ -153,6 +153,7 @@ def glance_at_volume(virsh: Virsh, pool: str, name: str) -> VolumeFacts | None:
     try:
         return volume_facts(virsh.ask("vol-dumpxml", f"--pool={pool}", f"--vol={name}"))
     except Failed:
+        list_volumes(virsh, pool)  # which fails, too, if the connection is what failed
         return None
 
 

@@ -19,12 +19,12 @@ from .virsh import Virsh
 
 def main(arguments: Sequence[str]) -> int:
     """Do what the words say; return the exit code."""
-    if is_askpass():
-        return as_askpass(arguments[0] if arguments else "")
     if arguments[:1] == ["--version"]:
         return version()
-    if arguments and arguments[0].startswith("-"):
+    if arguments and arguments[0].startswith("-"):  # options of ssh; a question of askpass begins with a name
         as_ssh(arguments)
+    if is_askpass():
+        return as_askpass(arguments[0] if arguments else "")
     os.umask(0o077)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)

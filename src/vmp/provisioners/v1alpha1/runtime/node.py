@@ -35,13 +35,8 @@ def shares(vm: Vm) -> bool:
 
 
 def is_here(vm: Vm) -> bool:
-    """Tell whether the node is this host."""
-    return ":///" in vm.uri
-
-
-def connects_quietly(vm: Vm) -> bool:
-    """Tell whether a second connection beside another one asks for no password meanwhile."""
-    return is_here(vm) or shares(vm)
+    """Tell whether the node is this host. A socket that the URI names may lead to another one."""
+    return ":///" in vm.uri and "?" not in vm.uri
 
 
 def node_ssh(vm: Vm, command: str, *options: str) -> list[str]:
@@ -80,7 +75,7 @@ def as_ssh(arguments: Sequence[str]) -> None:
     """
     asked = subprocess.run(["ssh", "-G", *arguments], capture_output=True, text=True, check=False).stdout.splitlines()
     settings = {line.partition(" ")[0]: line.partition(" ")[2] for line in asked}
-    way = " ".join([settings.get(key, "") for key in ("user", "hostname", "port", "proxyjump", "proxycommand")])
+    way = " ".join([settings.get(key, "") for key in ("host", "user", "hostname", "port", "proxyjump", "proxycommand")])
     socket = f"{SOCKET}-{zlib.crc32(way.encode(errors='surrogateescape')):08x}"
     words = ["-o", "ControlMaster=auto", "-o", f"ControlPath={socket}", "-o", "ControlPersist=30"]
     if settings.get("serveraliveinterval") == "0":

@@ -22,9 +22,10 @@ def ensure_pool(vm: Vm, virsh: Virsh, pool: Pool) -> bool:
     failures.append(virsh.try_("pool-start", f"--pool={pool.name}"))
     if pool.name not in names(virsh, "pool-list"):
         raise Problem(f"could not make pool {pool.name}", *filter(None, failures))
-    if not failures[0]:  # else another run was faster
+    made = missing and not failures[0]  # else another run was faster
+    if made or not failures[-1]:
         vm.say(f"{'created' if missing else 'started'} pool {pool.name}")
-    return missing and not failures[0]
+    return made
 
 
 def define_pool(vm: Vm, virsh: Virsh, pool: Pool) -> str:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 
 from .address import find_address, must_find, tell_loose
 from .definition import tell_stale
-from .deletion import delete_what, take_down
+from .deletion import delete_what, take_back, take_down
 from .domain import define_domain, kill_domain, start_domain, stop_domain
 from .domain_xml import Answers, domain_xml, forget
-from .facts import Vm, Volume
+from .facts import Pool, Vm, Volume
 from .files import lock, remove
 from .image import build_image, clean_image, need_for_image
 from .knobs import COMMAND, KNOBS
@@ -21,7 +21,7 @@ from .node import need_for_node
 from .node_download import clean_node, make_volumes_on_node
 from .pools import ensure_pool, start_stopped_pools, stop_pools
 from .programs import Beside, have, need
-from .say import Problem, write
+from .say import Problem, show, write
 from .seed import build_seed, clean_seed, need_for_seed
 from .ssh import check_ssh, ssh_command
 from .virsh import Virsh
@@ -36,40 +36,41 @@ class Run:
         self.vm = vm
         self.virsh = virsh
         self.answers = answers
-        self.made: list[tuple[str, ...]] = []
-        """The commands that take away what this run has made, in the order of making."""
+        self.made_pools: list[Pool] = []
+        self.made_volumes: list[Volume] = []
+        """What this run has made; it goes again if virt-install then refuses the definition."""
+
+
+def prepare(run: Run, *, makes_domain: bool = False) -> Seen:
+    """Look at what there is, and refuse to go on, before anything is changed."""
+    seen = look(run.vm, run.virsh)
+    check_node(run.vm, run.virsh)
+    if makes_domain and seen.domain is None:
+        need("make the domain", "virt-install")
+    return seen
 
 
 def up(run: Run) -> None:
     """Build, create and start."""
-    vm, virsh = run.vm, run.virsh
-    seen = look(vm, virsh)
-    check_node(vm, virsh)
-    if seen.domain is None:
-        need("make the domain", "virt-install")
+    vm = run.vm
+    seen = prepare(run, makes_domain=True)
     make_storage(run, seen)
     domain = ensure_domain(run, seen)
     if domain is None:
         start_new_domain(run)
         return
-    was_running = start_domain(vm, virsh, domain.state)
+    was_running = start_domain(vm, run.virsh, domain.state)
     tell_stale(vm, domain)
     if was_running:
-        for line in tell_loose(vm, domain):
-            vm.say(f"warning: {line}")
-    if was_running:
+        warn_loose(vm, domain)
         vm.say("is running")
 
 
 def create(run: Run) -> None:
     """Make what is missing: pools, volumes, domain."""
-    vm, virsh = run.vm, run.virsh
-    seen = look(vm, virsh)
-    check_node(vm, virsh)
-    if seen.domain is None:
-        need("make the domain", "virt-install")
+    seen = prepare(run, makes_domain=True)
     make_storage(run, seen)
-    tell_stale(vm, ensure_domain(run, seen))
+    tell_stale(run.vm, ensure_domain(run, seen))
 
 
 def make_storage(run: Run, seen: Seen) -> None:
@@ -87,14 +88,12 @@ def make_storage(run: Run, seen: Seen) -> None:
             make_volumes_on_node(vm)
         for pool in vm.pools:
             if ensure_pool(vm, virsh, pool):
-                run.made.append(("pool-undefine", f"--pool={pool.name}"))
-                run.made.append(("pool-delete", f"--pool={pool.name}"))
-                run.made.append(("pool-destroy", f"--pool={pool.name}"))
+                run.made_pools.append(pool)
         for volume in vm.volumes:
             if volume.file == vm.seed:
                 seed.result()
             if ensure_volume(vm, virsh, volume, seen.domain is not None):
-                run.made.append(("vol-delete", f"--pool={volume.pool}", f"--vol={volume.name}"))
+                run.made_volumes.append(volume)
     finally:
         seed.result()
 
@@ -104,18 +103,18 @@ def ensure_domain(run: Run, seen: Seen) -> Domain | None:
     if seen.domain is not None:
         return seen.domain
     try:
-        path = domain_xml(run.vm, run.virsh, run.answers)
+        define_domain(run.vm, run.virsh, domain_xml(run.vm, run.virsh, run.answers))
     except Problem:
         forget(run.vm)
-        for command in reversed(run.made):  # virt-install was asked last; a definition that it refuses leaves nothing
-            run.virsh.try_(*command)
-        raise
-    try:
-        define_domain(run.vm, run.virsh, path)
-    except Problem:
-        forget(run.vm)
+        take_back(run.vm, run.virsh, run.made_volumes, run.made_pools)
         raise
     return None
+
+
+def warn_loose(vm: Vm, domain: Domain) -> None:
+    """Warn of each interface that has no link."""
+    for line in tell_loose(vm, domain):
+        vm.say(f"warning: {line}")
 
 
 def start_new_domain(run: Run) -> None:
@@ -145,40 +144,33 @@ def need_for_build(vm: Vm) -> None:
 
 def create_pool(run: Run) -> None:
     """Make the pools of this VM."""
-    look(run.vm, run.virsh)
-    check_node(run.vm, run.virsh)
+    prepare(run)
     for pool in run.vm.pools:
         ensure_pool(run.vm, run.virsh, pool)
 
 
 def create_volume(run: Run) -> None:
     """Make pools and volumes."""
-    seen = look(run.vm, run.virsh)
-    check_node(run.vm, run.virsh)
+    seen = prepare(run)
     make_storage(run, seen)
 
 
 def create_domain(run: Run) -> None:
     """Make the domain; its volumes must be there."""
-    seen = look(run.vm, run.virsh)
-    check_node(run.vm, run.virsh)
-    if seen.domain is None:
-        need("make the domain", "virt-install")
+    seen = prepare(run, makes_domain=True)
     tell_stale(run.vm, ensure_domain(run, seen))
 
 
 def start(run: Run) -> None:
     """Start the pools of this VM, and the domain."""
-    seen = look(run.vm, run.virsh)
-    check_node(run.vm, run.virsh)
+    seen = prepare(run)
     start_stopped_pools(run.vm, run.virsh)
     start_existing(run, seen)
 
 
 def start_only(run: Run) -> None:
     """Start the domain."""
-    seen = look(run.vm, run.virsh)
-    check_node(run.vm, run.virsh)
+    seen = prepare(run)
     start_existing(run, seen)
 
 
@@ -193,15 +185,13 @@ def start_existing(run: Run, seen: Seen) -> None:
 
 def start_pool(run: Run) -> None:
     """Start the pools of this VM."""
-    look(run.vm, run.virsh)
-    check_node(run.vm, run.virsh)
+    prepare(run)
     start_stopped_pools(run.vm, run.virsh)
 
 
 def restart(run: Run) -> None:
     """Stop the domain, and start it again."""
-    seen = look(run.vm, run.virsh)
-    check_node(run.vm, run.virsh)
+    seen = prepare(run)
     stop_domain(run.vm, run.virsh, seen.domain)
     start_stopped_pools(run.vm, run.virsh)
     start_existing(run, look(run.vm, run.virsh))
@@ -268,8 +258,10 @@ def console(run: Run) -> None:
         raise Problem(f"the domain is {state}: it has no console", "'make start' starts it")
     if not sys.stdin.isatty():
         raise Problem("the console needs a terminal on standard input")
+    words = ["virsh", "-c", run.virsh.uri, "console", f"--domain={run.vm.domain.uuid}"]
+    show(words)
     run.virsh.close()
-    os.execvp("virsh", ["virsh", "-c", run.virsh.uri, "console", f"--domain={run.vm.domain.uuid}"])
+    os.execvp("virsh", words)
 
 
 def ip(run: Run) -> None:
@@ -284,6 +276,7 @@ def ssh(run: Run) -> None:
         need("find the address", "virsh")
     address = must_find(run.vm, run.virsh)
     words, environment = ssh_command(run.vm, address, os.environ.get(COMMAND, ""))
+    show(words)
     run.virsh.close()
     os.execvpe("ssh", words, environment)
 
@@ -327,8 +320,7 @@ def status(run: Run) -> int:
         return 1
     found = find_address(vm, virsh)
     _row("address", found.ip or "-", "" if found.ip else "not known")
-    for line in tell_loose(vm, seen.domain):
-        vm.say(f"warning: {line}")
+    warn_loose(vm, seen.domain)
     tell_stale(vm, seen.domain)
     return 0
 

@@ -8,7 +8,7 @@ import shlex
 import struct
 
 from .facts import Vm
-from .libvirt import disk_sources, list_domains, list_volumes, names, parse, volume_facts
+from .libvirt import disk_sources, list_domains, list_volumes, look_at_volume, names, parse, volume_facts
 from .node import ask_node, is_here
 from .virsh import Failed, Virsh
 
@@ -30,6 +30,12 @@ class Users:
         if user not in self._by.setdefault(used, []):
             self._by[used].append(user)
 
+    def forget(self, user: str) -> None:
+        """Note that a user has gone."""
+        for found in self._by.values():
+            if user in found:
+                found.remove(user)
+
     def user_of(self, path: str, key: str, going: frozenset[str] = frozenset()) -> str:
         """Return who uses a volume, or ''; those whose path is ``going`` are about to be deleted."""
         found = [user for used in (path, key) for user in self._by.get(used, ())]
@@ -42,8 +48,8 @@ def find_users(vm: Vm, virsh: Virsh) -> Users:
     for pool in names(virsh, "pool-list"):
         for name, path in list_volumes(virsh, pool).items():
             users.paths[path] = (pool, name)
-    for path in list(users.paths):
-        over = _backing_of_volume(virsh, path)
+    for path, (pool, name) in users.paths.items():
+        over = _backing_of_volume(virsh, path, pool, name)
         if over:
             users.backing[path] = over
             users.add(over, f"volume {path}")
@@ -54,11 +60,12 @@ def find_users(vm: Vm, virsh: Virsh) -> Users:
     return users
 
 
-def _backing_of_volume(virsh: Virsh, path: str) -> str:
+def _backing_of_volume(virsh: Virsh, path: str, pool: str, name: str) -> str:
     try:
         return volume_facts(virsh.ask("vol-dumpxml", f"--vol={path}")).backing
-    except Failed:
-        return ""  # it was deleted meanwhile, or its file is gone: it lies over nothing
+    except Failed:  # it was deleted meanwhile, or its file is gone; anything else is an error
+        found = look_at_volume(virsh, pool, name)
+        return found.backing if found else ""
 
 
 def _add_domain(vm: Vm, virsh: Virsh, users: Users, uuid: str, name: str, options: list[str]) -> None:
@@ -103,7 +110,7 @@ def read_backing(vm: Vm, path: str) -> str | None:
         found = json.loads(ended.output)
     except ValueError:
         return None
-    return str(found.get("full-backing-filename", found.get("backing-filename", "")))
+    return _backing_path(path, str(found.get("full-backing-filename", found.get("backing-filename", ""))))
 
 
 def _read_qcow2(path: str) -> str | None:
@@ -125,4 +132,12 @@ def _read_qcow2(path: str) -> str | None:
         return ""
     except (OSError, struct.error):
         return None
-    return os.path.normpath(os.path.join(os.path.dirname(path), name))
+    return _backing_path(path, name)
+
+
+def _backing_path(path: str, name: str) -> str | None:
+    """Return the path of what a file says it lies over; None for a description that is no path."""
+    name = name.removeprefix("file:")
+    if name.startswith("json:") or "://" in name:
+        return None
+    return name and os.path.normpath(os.path.join(os.path.dirname(path), name))

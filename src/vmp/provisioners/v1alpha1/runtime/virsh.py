@@ -22,6 +22,9 @@ _PROMPTS = (b"virsh # ", b"virsh > ")
 
 _NO_CACHE = "/dev/null"
 
+_FIRST = 60.0
+"""Seconds for the first answer, the connection included."""
+
 _INPUTRC = b"""set convert-meta off
 set input-meta on
 set output-meta on
@@ -34,10 +37,6 @@ set enable-bracketed-paste off
 
 class Failed(Problem):
     """libvirt refused a command; the message is its own words."""
-
-
-_FIRST = 60.0
-"""Seconds for the first answer, the connection included."""
 
 
 class Lost(Problem):
@@ -153,9 +152,8 @@ class Virsh:
         # The quotes keep virsh's echo of this line from looking like the marks that `echo` prints.
         lines = f"echo '/@/''{begin[3:]}' ; {command}\necho '/@/''{finish[3:]}'\n\n"
         self._drain()
-        deadline = time.monotonic() + seconds if seconds else None
         try:
-            output, errors = self._read_until(lines.encode(errors="surrogateescape"), finish.encode(), deadline)
+            output, errors = self._read_until(lines.encode(errors="surrogateescape"), finish.encode(), seconds)
         except BaseException:
             self._kill()  # whoever asks next, after Ctrl+C too, asks another virsh
             raise
@@ -176,9 +174,10 @@ class Virsh:
             while _read(stream.fileno()):
                 pass
 
-    def _read_until(self, lines: bytes, finish: bytes, deadline: float | None) -> tuple[bytes, bytes]:
+    def _read_until(self, lines: bytes, finish: bytes, seconds: float) -> tuple[bytes, bytes]:
         """Send lines, reading all the while, as both pipes are small, until the last mark has come."""
         process = self._process
+        deadline = time.monotonic() + seconds if seconds else None
         assert process and process.stdin and process.stdout and process.stderr
         streams = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
         out, err = streams
@@ -191,8 +190,7 @@ class Virsh:
                 left = None if deadline is None else deadline - time.monotonic()
                 events = selector.select(left) if left is None or left > 0 else []
                 if not events:
-                    self._kill()
-                    raise Hung(f"virsh took longer than {self.seconds} seconds and was ended")
+                    raise Hung(f"virsh took longer than {seconds:g} seconds and was ended")
                 for key, _ in events:
                     if key.fd == process.stdin.fileno():
                         try:

@@ -20,7 +20,7 @@ from .users import find_users
 from .virsh import Failed, Virsh
 
 _PATIENCE = 10
-"""Seconds for which a volume may stand still until it is taken for abandoned; tries against a busy pool."""
+"""Seconds for which a volume may stand still until it is taken for abandoned."""
 
 
 def ensure_volume(vm: Vm, virsh: Virsh, volume: Volume, has_domain: bool) -> bool:
@@ -76,9 +76,8 @@ def check_file(vm: Vm, volume: Volume) -> None:
 
 
 def _xml(name: str, form: str, capacity: int, backing: str = "") -> str:
-    compat = (
-        "<compat>1.1</compat>" if form == "qcow2" else ""
-    )  # else libvirt makes the format that QEMU had before 2012
+    # Without compat libvirt makes the qcow2 that QEMU had before 2012.
+    compat = "<compat>1.1</compat>" if form == "qcow2" else ""
     return (
         f"<volume><name>{escape(name)}</name><capacity unit='bytes'>{capacity}</capacity><allocation>0</allocation>"
         f"<target><format type='{escape(form)}'/>{compat}</target>"
@@ -88,7 +87,8 @@ def _xml(name: str, form: str, capacity: int, backing: str = "") -> str:
 
 def _create(vm: Vm, virsh: Virsh, volume: Volume, xml: str) -> bool:
     """Create a volume; False where another run has created it meanwhile. A pool that is busy is tried again."""
-    for attempt in range(_PATIENCE):
+    failure = ""
+    for attempt in range(3):
         with scratch(vm.file("create.tmp"), xml) as path:
             failure = virsh.try_("vol-create", f"--pool={volume.pool}", f"--file={path}")
         if not failure:
@@ -100,10 +100,7 @@ def _create(vm: Vm, virsh: Virsh, volume: Volume, xml: str) -> bool:
                 ensure_pool(vm, virsh, pool)
         if look_at_volume(virsh, volume.pool, volume.name):
             return False
-        if attempt:
-            time.sleep(1)
-        if attempt == 2:
-            break
+        time.sleep(attempt)
     raise Problem("could not make the volumes", f"volume {volume.key}: {failure}")
 
 
