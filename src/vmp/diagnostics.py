@@ -147,14 +147,20 @@ class Report:
 
 def nearest(word: str, known: Collection[str]) -> str | None:
     """Return "did you mean 'X'?" for the known word most like ``word``, if one is alike enough."""
-    from difflib import get_close_matches  # costs milliseconds that only a mistake has to pay
+    from difflib import SequenceMatcher, get_close_matches  # costs milliseconds that only a mistake has to pay
 
     names = list(known)
     folded = {name.casefold(): name for name in names}
-    close = get_close_matches(word, names, n=1, cutoff=0.6) or [
+    close = get_close_matches(word, names, n=3, cutoff=0.6) or [
         folded[match] for match in get_close_matches(word.casefold(), list(folded), n=1, cutoff=0.6)
     ]
-    return f"did you mean {close[0]!r}?" if close else None
+    if not close:
+        return None
+    alike = [SequenceMatcher(None, name, word).ratio() for name in close]
+    # Of words that are about as like, one of the same length: `qcow3` is rather `qcow2` than `qcow`.
+    near = [name for name, ratio in zip(close, alike, strict=True) if ratio > alike[0] - 0.1]
+    best = min(near, key=lambda name: abs(len(name) - len(word)))
+    return f"did you mean {best!r}?"
 
 
 def _with_note(

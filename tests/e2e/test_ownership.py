@@ -92,6 +92,34 @@ def test_when_the_definition_is_refused_only_what_this_run_has_made_goes_again(b
     assert inventory() == before
 
 
+def test_an_operating_system_that_virt_install_does_not_know_is_refused_before_anything_is_made(
+    blank_images: Path, base: Path
+) -> None:
+    before = inventory()
+    registry = blank(blank_image(blank_images, "deaf")).replace("osinfo: linux2022", "osinfo: linux2023")
+    web = generate(registry, base)["web"]
+    refused = web.make("up", check=False)
+    assert refused.returncode != 0 and "does not know the operating system 'linux2023'" in refused.stderr
+    assert "it knows linux2022" in refused.stderr
+    names = subprocess.run(["virt-install", "--osinfo", "list"], capture_output=True, text=True, check=True).stdout
+    assert "'virt-install --osinfo list' names all" in refused.stderr and "linux2022" in names
+    assert inventory() == before
+    assert not (web.directory / ".." / "images of all" / IMAGE.name).exists(), "nothing is downloaded, either"
+
+
+def test_an_image_file_that_another_vm_needs_stays_until_the_last_is_cleaned(blank_images: Path, base: Path) -> None:
+    vms = "".join(f"  - {{name: {name}, template: blank}}\n" for name in ("web", "db"))
+    made = generate(blank(blank_image(blank_images, "deaf"), vms), base)
+    image = base / "images of all" / IMAGE.name
+    for vm in made.values():
+        vm.make("up")
+    made["web"].make("down")
+    assert "web: kept ../images of all/deaf.qcow2: db need" in made["web"].make("clean-all").stderr
+    assert image.exists()
+    made["db"].make("down", "delete-all", "clean-all")
+    assert not image.parent.exists()
+
+
 def test_a_domain_that_comes_while_the_guest_is_asked_to_shut_down_keeps_the_volume_that_it_uses(web: Vm) -> None:
     before = inventory()
     web.make("up")

@@ -129,6 +129,8 @@ def test_a_password_is_for_the_guest_and_not_for_the_node_before_it(
     vm = generate(registry(tiny_disk, ssh_key, f"qemu+ssh://root@127.0.0.1:{link.port}/system", PASSWORD), base)["web"]
     vm.make("up", "wait-for-ready")
     assert vm.make("ssh", "CMD=whoami").stdout == "admin\n"
+    node.run("virsh", "managedsave", "web")
+    assert vm.make("up", "ssh", "CMD=whoami").stdout == "admin\n", "it waits a moment for a guest just restored"
     vm.make("delete-all", FAST)
 
 

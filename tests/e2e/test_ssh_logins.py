@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from guest_registries import cloud
-from world import Vm, generate
+from world import Vm, generate, virsh
 
 pytestmark = pytest.mark.usefixtures("unchanged_libvirt")
 
@@ -59,6 +60,23 @@ def impatient_sshd(directory: Path) -> Iterator[None]:
     finally:
         server.terminate()
         server.wait()
+
+
+def test_ssh_waits_a_moment_for_a_guest_whose_memory_was_just_restored(
+    tiny_disk: Path, ssh_key: Path, base: Path
+) -> None:
+    vm: Vm = generate(cloud(tiny_disk, ssh_key, "  - {name: web, template: cloud}\n"), base)["web"]
+    vm.make("up", "wait-for-ready")
+    virsh("managedsave", "web")
+    vm.make("up")
+    tap = virsh("domiflist", "web").split()[0]
+    for command in (f"ip link set {tap} down", "ip neigh flush dev virbr0"):  # as long as the guest is not yet awake
+        subprocess.run(command.split(), check=True)
+    awake = threading.Timer(5, subprocess.run, [f"ip link set {tap} up".split()])
+    awake.start()
+    assert vm.make("ssh", "CMD=whoami").stdout == "admin\n"
+    awake.join()
+    vm.make("delete-all", FAST)
 
 
 def test_with_a_password_no_keys_of_an_agent_are_offered_unless_asked_for(

@@ -192,6 +192,10 @@ def test_the_nearest_word_is_named_if_one_is_near(word: str, expected: str | Non
     assert nearest(word, ["memory", "vcpus"]) == (f"did you mean {expected!r}?" if expected else None)
 
 
+def test_of_words_about_as_near_one_of_the_same_length_is_named() -> None:
+    assert nearest("qcow3", ["raw", "qcow", "qcow2"]) == "did you mean 'qcow2'?"
+
+
 def test_every_code_is_kebab_case_and_has_a_sentence() -> None:
     for code, meaning in CODES.items():
         assert re.fullmatch("[a-z]+(-[a-z]+)*", code) and meaning.endswith(".")

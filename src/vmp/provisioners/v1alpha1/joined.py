@@ -21,6 +21,7 @@ MODULES = (
     "libvirt",
     "look",
     "definition",
+    "osinfo",
     "seed",
     "image",
     "pools",

@@ -9,7 +9,7 @@ import subprocess
 import time
 
 from .definition import cksum
-from .facts import Vm
+from .facts import VM_JSON, Vm, read_vm
 from .files import lock, remove, size_of
 from .programs import Ended, have, need, run
 from .say import Problem, on_terminal
@@ -262,11 +262,34 @@ def find_sum(text: str, name: str, algorithm: str) -> str:
     return bare[0] if len(bare) == 1 else ""
 
 
+def _others_with(vm: Vm, path: str) -> list[str]:
+    """Return the machines of the directories beside the own one that need the same image file.
+
+    One that has made its domain needs it until its own `clean-all`; on a node that downloads itself, each does.
+    """
+    here = os.path.realpath(vm.directory)
+    found = []
+    for place in glob.glob(f"{glob.escape(os.path.dirname(here))}/*/{VM_JSON}"):
+        try:
+            other = read_vm(os.path.dirname(place))
+        except Problem:
+            continue
+        needs = os.path.exists(other.file("domain.xml")) or not other.domain.virt_install
+        same = bool(other.image.path) and os.path.realpath(image_file(other)) == path
+        if needs and same and other.directory != here:
+            found.append(other.name)
+    return sorted(found)
+
+
 def clean_image(vm: Vm) -> None:
-    """Remove the image, and what is left of its download."""
+    """Remove the image, and what is left of its download, unless another directory fills its volumes from it, too."""
     if not vm.image.path:
         return
     path = image_file(vm)
+    others = _others_with(vm, os.path.realpath(path))
+    if others:
+        vm.say(f"kept {vm.image.path}: {', '.join(others[:3])}{' and others' * (len(others) > 3)} need it, too")
+        return
     remove(path, *glob.glob(f"{glob.escape(path)}.*.part"), f"{path}.tmp", f"{path}.lock", f"{path}.lock.link")
     try:
         os.rmdir(os.path.dirname(path))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Sequence
 
@@ -82,7 +83,24 @@ def as_ssh(arguments: Sequence[str]) -> None:
         words += _ALIVE
     if settings.get("connecttimeout") == "none":
         words += ["-o", "ConnectTimeout=30"]
+    if PATIENT in os.environ and "-W" in arguments:
+        _wait_for_greeting(["ssh", *words, *arguments])
     os.execvp("ssh", ["ssh", *words, *arguments])
+
+
+TRIES = 4
+"""How often `make ssh` tries to connect, a second apart: a guest that was just started or resumed needs a moment."""
+PATIENT = "VMP_PATIENT"
+"""In the environment of a ProxyCommand: it is to try so often, as ssh itself does where it needs no ProxyCommand."""
+
+
+def _wait_for_greeting(words: Sequence[str]) -> None:
+    """Connect until the guest's sshd greets. It speaks first, so nothing need be sent to it."""
+    for _ in range(TRIES - 1):
+        ended = run(words, 10, errors=subprocess.DEVNULL)
+        if ended.output.startswith("SSH-"):
+            return
+        time.sleep(1)
 
 
 def jump_words(vm: Vm) -> list[str]:

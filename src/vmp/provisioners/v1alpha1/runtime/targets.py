@@ -17,8 +17,9 @@ from .image import build_image, clean_image, need_for_image
 from .knobs import COMMAND, KNOBS
 from .libvirt import Domain, domain_state, glance_at_volume, names, pool_path
 from .look import Seen, check_node, glance, look, refuse_foreign_domain
-from .node import need_for_node
+from .node import PATIENT, TRIES, need_for_node
 from .node_download import clean_node, make_volumes_on_node
+from .osinfo import check_osinfo
 from .pools import ensure_pool, start_stopped_pools, stop_pools
 from .programs import Beside, have, need
 from .say import Problem, show, write
@@ -47,6 +48,8 @@ def prepare(run: Run, *, makes_domain: bool = False) -> Seen:
     check_node(run.vm, run.virsh)
     if makes_domain and seen.domain is None:
         need("make the domain", "virt-install")
+        if not os.path.exists(run.vm.file("domain.xml")):
+            check_osinfo(run.vm)
     return seen
 
 
@@ -275,7 +278,8 @@ def ssh(run: Run) -> None:
     if not run.vm.knobs.ssh_host and not run.vm.knobs.ip_cmd:
         need("find the address", "virsh")
     address = must_find(run.vm, run.virsh)
-    words, environment = ssh_command(run.vm, address, os.environ.get(COMMAND, ""))
+    words, environment = ssh_command(run.vm, address, os.environ.get(COMMAND, ""), "-o", f"ConnectionAttempts={TRIES}")
+    environment[PATIENT] = "yes"
     show(words)
     run.virsh.close()
     os.execvpe("ssh", words, environment)
