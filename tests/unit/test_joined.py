@@ -83,3 +83,8 @@ def test_python_keeps_the_compiled_program_beside_it(python: str, tmp_path: Path
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import provisioner"
     subprocess.run([python, "-I", "-S", "-c", code], check=True)
     assert list((tmp_path / "__pycache__").iterdir())
+
+
+def test_no_module_is_longer_than_a_reader_can_keep_in_mind() -> None:
+    lengths = {path.name: len(path.read_text().splitlines()) for path in RUNTIME.glob("*.py")}
+    assert not {name: length for name, length in lengths.items() if length > 250}

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from vmp import schema
-from vmp.provisioners.v1alpha1.runtime.image import UNPACKERS
+from vmp.provisioners.v1alpha1.runtime.download import UNPACKERS
 from vmp.provisioners.v1alpha1.runtime.knobs import KNOBS
 from vmp.provisioners.v1alpha1.runtime.targets import HELP, TARGETS
 from vmp.provisioners.v1alpha1.static import fleet_files, static_files

@@ -16,6 +16,7 @@ MODULES = (
     "facts",
     "programs",
     "files",
+    "conversation",
     "virsh",
     "node",
     "libvirt",
@@ -23,6 +24,7 @@ MODULES = (
     "definition",
     "osinfo",
     "seed",
+    "download",
     "image",
     "pools",
     "users",
@@ -36,9 +38,10 @@ MODULES = (
     "ssh",
     "console",
     "waiting",
+    "lifecycle",
     "targets",
     "fleet",
-    "version",
+    "fleet_targets",
     "main",
 )
 """The modules in the order of the file: each uses only those before it."""

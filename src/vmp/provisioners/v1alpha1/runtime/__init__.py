@@ -4,9 +4,15 @@ What this machine is, vm.json beside this file says, as plain data. This file sa
 the same for every machine. It needs Python 3.9 and its standard library, and works through virsh, virt-install,
 curl and ssh; V=1 shows each of their commands as it is run. `make help` lists the targets.
 
-How to read it: from the bottom. `main` picks a target. `up`, `down` and the other targets read from top to bottom:
-each looks at what libvirt has, decides, and changes one object after the other: pools, volumes, domain. Above the
-targets stand the parts they use, each under a heading with a line that says what it does.
+How to read it: begin with `def up(`. It looks at what libvirt has, decides, and changes one object after the other:
+pools, volumes, domain. The other targets do the same. What they use stands above them, each part under a heading with
+a line that says what it does. Where each target begins (search for the heading, such as "= lifecycle ="):
+
+  lifecycle      up, create, build, start, stop, restart, kill, down, delete, clean and their parts
+  targets        status, ip, ssh, console, exec, help; the table of all targets
+  waiting        wait-for-ready
+  fleet_targets  up, down, status and list for all machines of a directory
+  main           the entry, and --version
 
 What holds everywhere:
 - Nothing is remembered between runs. Each run asks libvirt what there is, so a run that was cut off is mended by

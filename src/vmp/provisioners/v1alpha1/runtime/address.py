@@ -9,12 +9,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from .conversation import Failed, Lost
 from .facts import Vm
 from .libvirt import RUNNING, Domain, list_domains, look_at_domain, names
 from .node import ask_node, is_here
 from .programs import run
 from .say import Problem
-from .virsh import Failed, Lost, Virsh
+from .virsh import Virsh
 
 SOURCES = ("lease", "agent", "arp")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from .conversation import Failed
 from .domain import stop_domain
 from .facts import Pool, Vm, Volume
 from .files import remove
@@ -12,7 +13,7 @@ from .look import Seen, is_ours, look
 from .pools import define_pool
 from .say import Problem
 from .users import Users, find_users
-from .virsh import Failed, Virsh
+from .virsh import Virsh
 
 _FLAGS = ("--managed-save", "--snapshots-metadata", "--checkpoints-metadata", "--nvram", "--tpm")
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 import time
 
+from .conversation import Failed
 from .facts import Vm
 from .libvirt import RUNNING, Domain, domain_state, list_domains
 from .say import Problem
-from .virsh import Failed, Virsh
+from .virsh import Virsh
 
 
 def define_domain(vm: Vm, virsh: Virsh, path: str) -> None:

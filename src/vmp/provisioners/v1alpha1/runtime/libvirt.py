@@ -8,8 +8,9 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
+from .conversation import Failed
 from .say import Problem
-from .virsh import Failed, Virsh
+from .virsh import Virsh
 
 NAMESPACE = "urn:vmp:v1alpha1"
 MARK = f"{{{NAMESPACE}}}provisioner"

@@ -7,10 +7,11 @@ import os
 import shlex
 import struct
 
+from .conversation import Failed
 from .facts import Vm
 from .libvirt import disk_sources, list_domains, list_volumes, look_at_volume, names, parse, volume_facts
 from .node import ask_node, is_here
-from .virsh import Failed, Virsh
+from .virsh import Virsh
 
 
 class Users:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 
+from .conversation import Failed
 from .facts import Vm, Volume
 from .files import remove, scratch, size_of
 from .filling import fill, same_ends
@@ -17,7 +18,7 @@ from .libvirt import VolumeFacts, escape, look_at_volume, names
 from .pools import ensure_pool
 from .say import Problem
 from .users import find_users
-from .virsh import Failed, Virsh
+from .virsh import Virsh
 
 _PATIENCE = 10
 """Seconds for which a volume may stand still until it is taken for abandoned."""

@@ -9,12 +9,13 @@ import time
 
 from .address import Address, find_address
 from .console import console_tail
+from .conversation import Lost
 from .facts import Vm
 from .libvirt import domain_state
 from .programs import Ended, run
 from .say import Problem, printable
 from .ssh import check_ssh, ssh_command
-from .virsh import Lost, Virsh
+from .virsh import Virsh
 
 _NO_CONNECTION = (255, 124)
 

@@ -1,0 +1,171 @@
+"""A conversation with one virsh over pipes: it is told a command, its answer is read, and only then comes the next.
+
+Around each answer stand two marks that virsh's own `echo` prints; they hold a random word, so nothing that libvirt says
+can pass for one. Errors come on a pipe of their own. If this process dies, virsh reaches the end of its input and ends.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import subprocess
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .programs import end, environment
+from .say import Problem
+
+_PROMPTS = (b"virsh # ", b"virsh > ")
+_NO_CACHE = "/dev/null"
+_INPUTRC = b"""set convert-meta off
+set input-meta on
+set output-meta on
+set disable-completion on
+set bell-style none
+set enable-bracketed-paste off
+"\\t": self-insert
+"""
+
+
+class Failed(Problem):
+    """libvirt refused a command; the message is its own words."""
+
+
+class Lost(Problem):
+    """The connection was lost, or virsh died or hung: nothing is known of what was asked."""
+
+
+class Hung(Lost):
+    """virsh has not answered in time, and was ended."""
+
+
+class Answer(NamedTuple):
+    """What virsh has said to one command."""
+
+    output: str | None
+    """None if virsh did not understand the command."""
+    errors: str
+    echo: bytes
+    """What stood before the answer: with readline, the command itself."""
+
+
+class Conversation:
+    """One virsh that reads its commands from a pipe."""
+
+    def __init__(self, words: Sequence[str], uri: str, directory: str) -> None:
+        self.uri = uri
+        self._word = os.urandom(8).hex()
+        self._count = 0
+        inputrc = _temporary(_INPUTRC)
+        more = {"INPUTRC": f"/dev/fd/{inputrc}", "TERM": "dumb"}
+        if uri.partition("?")[0].endswith("/system"):
+            more["XDG_CACHE_HOME"] = _NO_CACHE  # no history is read or written there, even if we are killed
+        pipe = subprocess.PIPE
+        try:
+            self._process = subprocess.Popen(
+                words, stdin=pipe, stdout=pipe, stderr=pipe, env=environment(**more), pass_fds=[inputrc], cwd=directory
+            )
+        except FileNotFoundError:
+            raise Problem("virsh is not installed; it is needed to talk to libvirt") from None
+        finally:
+            os.close(inputrc)
+        streams = (self._process.stdin, self._process.stdout, self._process.stderr)
+        self._in, self._out, self._err = [stream.fileno() for stream in streams if stream]
+        for stream in (self._in, self._out, self._err):
+            os.set_blocking(stream, False)
+
+    def end(self) -> None:
+        """End virsh by a signal: at the end of its input it would write its commands into the user's history."""
+        end(self._process)
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            try:
+                if stream:
+                    stream.close()
+            except OSError:
+                pass  # it had unsent words for a virsh that is gone
+
+    def exchange(self, command: str, seconds: float) -> Answer:
+        """Send a command and wait for its answer; 0 seconds are for ever. Raises Lost and Hung."""
+        self._count += 1
+        begin, finish = f"/@/{self._word}/{self._count}<", f"/@/{self._word}/{self._count}>"
+        # The quotes keep virsh's echo of this line from looking like the marks that `echo` prints.
+        lines = f"echo '/@/''{begin[3:]}' ; {command}\necho '/@/''{finish[3:]}'\n\n"
+        for stream in (self._out, self._err):
+            while _read(stream):
+                pass  # what virsh said unasked, such as that a connection ended while nobody used it
+        output, errors = self._read_until(lines.encode(errors="surrogateescape"), finish.encode(), seconds)
+        echo, found, rest = output.partition(begin.encode())
+        words = errors.decode(errors="replace")
+        if not found:
+            return Answer(None, words, echo)
+        rest = rest[: rest.index(finish.encode())]
+        prompt = max(rest.rfind(prompt) for prompt in _PROMPTS)
+        return Answer(rest[: prompt if prompt >= 0 else None].decode(errors="surrogateescape"), words, echo)
+
+    def _read_until(self, lines: bytes, finish: bytes, seconds: float) -> tuple[bytes, bytes]:
+        """Send lines, reading all the while, as both pipes are small, until the last mark has come."""
+        deadline = time.monotonic() + seconds if seconds else None
+        said = {self._out: bytearray(), self._err: bytearray()}
+        with selectors.DefaultSelector() as selector:
+            for stream in said:
+                selector.register(stream, selectors.EVENT_READ)
+            selector.register(self._in, selectors.EVENT_WRITE)
+            while finish not in said[self._out]:
+                left = None if deadline is None else deadline - time.monotonic()
+                events = selector.select(left) if left is None or left > 0 else []
+                if not events:
+                    raise Hung(f"virsh took longer than {seconds:g} seconds and was ended")
+                for key, _ in events:
+                    if key.fd == self._in:
+                        lines = self._send(lines)
+                        if not lines:
+                            selector.unregister(self._in)
+                        continue
+                    data = os.read(key.fd, 65536)
+                    said[key.fd] += data
+                    if not data:
+                        selector.unregister(key.fd)
+                        if key.fd == self._out:
+                            raise self._death(bytes(said[self._err]))
+        while data := _read(self._err):
+            said[self._err] += data
+        return bytes(said[self._out]), bytes(said[self._err])
+
+    def _send(self, lines: bytes) -> bytes:
+        """Send what the pipe takes, and return the rest; nothing is left for a virsh that is gone."""
+        try:
+            return lines[os.write(self._in, lines) :]
+        except OSError:
+            return b""
+
+    def _death(self, errors: bytes) -> Lost:
+        """Return the error of a virsh that has ended by itself: it could not connect, or somebody ended it."""
+        os.set_blocking(self._err, True)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._err, selectors.EVENT_READ)
+            while selector.select(1) and (data := os.read(self._err, 65536)):
+                errors += data
+        lines = [line.removeprefix("error: ") for line in errors.decode(errors="replace").splitlines()]
+        words = "\n  ".join([line for line in lines if line and _NO_CACHE not in line])
+        return Lost(words or f"the connection to {self.uri} was lost")
+
+
+def _read(stream: int) -> bytes:
+    try:
+        return os.read(stream, 65536)
+    except BlockingIOError:
+        return b""
+
+
+def _temporary(content: bytes) -> int:
+    """Return a descriptor of a file that has no name."""
+    if hasattr(os, "memfd_create"):
+        found = os.memfd_create("vmp")
+    else:
+        import tempfile
+
+        found = os.dup(tempfile.TemporaryFile().fileno())  # noqa: SIM115
+    os.write(found, content)
+    os.lseek(found, 0, os.SEEK_SET)
+    return found

@@ -1,0 +1,222 @@
+"""One download: by curl, going on where an earlier one ended; checked, unpacked, and only then given its name."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+
+from .facts import Vm
+from .files import remove, size_of
+from .programs import Ended, have, run
+from .say import Problem, on_terminal
+
+UNPACKERS = {
+    "7z": ("7zz", "7z", "7za", "7zr"),
+    "xz": ("xz",),
+    "gz": ("gzip",),
+    "bz2": ("bzip2",),
+    "zst": ("zstd",),
+}
+"""What unpacks each type of archive: the first that is installed."""
+
+_CUT_OFF = (18, 28, 52, 55, 56, 92)
+"""curl's exit codes for a connection that broke: what came stays, and the next try goes on from there."""
+
+
+class Download:
+    """One download, from the first byte to the unpacked file."""
+
+    def __init__(self, vm: Vm, path: str, part: str) -> None:
+        self.vm = vm
+        self.image = vm.image
+        self.path = path
+        self.part = part
+        self.headers = f"{part}.headers.part"
+        self.stall = (vm.knobs.command_timeout + 9) // 10 or 60
+        """How many seconds may pass without a byte."""
+        self.sum = ""
+
+    def make(self) -> None:
+        """Download, check and unpack."""
+        self.sum = self._expected_sum()
+        url = self.image.url
+        self.vm.say(f"going on with the download of {url}" if size_of(self.part) else f"downloading {url}")
+        while not self._is_whole():
+            resumed = self._download()
+            wrong = self._wrong_sum()
+            if not wrong:
+                break
+            remove(self.part)
+            if not resumed:
+                raise Problem(
+                    f"{url} is not what it should be",
+                    wrong,
+                    "what came is removed; if the image was replaced there, the registry needs its new checksum",
+                )
+            self.vm.say(f"starting the download over: {wrong}")
+        self._unpack()
+
+    def _is_whole(self) -> bool:
+        """Tell whether an earlier run was stopped after the download."""
+        size = size_of(self.part)
+        if size and self.sum:
+            return not self._wrong_sum()
+        return size > 0 and self._read_headers()[1] == str(size)
+
+    def _download(self) -> bool:
+        """Download, going on where the part ends; return whether it did. It tries again as long as more comes."""
+        tries = most = 0
+        while True:
+            validator = self._validator()
+            resumed = size_of(self.part) > 0 and bool(self.sum or validator)
+            if not resumed:
+                remove(self.part)
+            ended = self._curl(resumed, validator)
+            output, _, status = ended.output.rpartition("\n")
+            problem = f"{(ended.errors + output).strip() or f'HTTP status {status}'} (exit code {ended.code} of curl)"
+            if ended.code == 0 and (not resumed or status in ("206", "000")):  # 000: no HTTP
+                if not size_of(self.part):
+                    raise Problem(f"could not download {self.image.url}", "the server sent an empty file")
+                return resumed
+            if resumed and (ended.code in (0, 33, 36) or (ended.code, status) == (22, "416")):
+                self.vm.say("starting the download over: the file has changed there, or the server sends it whole only")
+                remove(self.part)
+                continue
+            hint = f"see whether the disk is full: df {os.path.dirname(self.path)}" if ended.code == 23 else ""
+            if ended.code not in _CUT_OFF:
+                raise Problem(f"could not download {self.image.url}", problem, hint)
+            size = size_of(self.part)
+            if size >= most + 1048576:
+                tries, most = 0, size
+            tries += 1
+            if tries == 4:
+                hint = "what came is kept; the next run goes on from there"
+                raise Problem(f"could not download {self.image.url}", problem, hint)
+            time.sleep(tries - 1)
+
+    def _curl(self, resumed: bool, validator: str) -> Ended:
+        words = ["curl", "--show-error", "--fail", "--location", "--globoff", "--retry", "3"]
+        words += ["--retry-max-time", str(self.stall), "--connect-timeout", "30"]
+        words += ["--speed-limit", "1", "--speed-time", str(self.stall)]
+        words += ["--output", self.part, "--write-out", "\n%{http_code}", "--url", self.image.url]
+        if resumed:
+            words += ["--continue-at", "-", *(["--header", f"If-Range: {validator}"] if validator else [])]
+        else:
+            words += ["--dump-header", self.headers]
+        if on_terminal() or os.environ.get("VMP_PROGRESS"):
+            return run([*words, "--progress-bar"], errors=None)
+        return run([*words, "--silent"])
+
+    def _validator(self) -> str:
+        """Return the version that the server named when the part was begun, for If-Range; '' where a sum will tell."""
+        if self.sum or not self.image.url.lower().startswith("http"):
+            return ""
+        return self._read_headers()[0]
+
+    def _read_headers(self) -> tuple[str, str]:
+        """Return the version and the length that the answer to the first request named."""
+        etag = modified = length = ""
+        try:
+            with open(self.headers, encoding="latin-1") as file:
+                for line in file:
+                    name, _, value = line.rstrip("\r\n").partition(":")
+                    value = value.strip(" \t")
+                    if name.startswith("HTTP/"):
+                        etag = modified = length = ""
+                    elif name.lower() == "etag" and value.startswith('"'):
+                        etag = value
+                    elif name.lower() == "last-modified":
+                        modified = value
+                    elif name.lower() == "content-length":
+                        length = value
+        except OSError:
+            pass
+        return etag or modified, length
+
+    def _expected_sum(self) -> str:
+        image = self.image
+        if not image.sums_url:
+            return image.sum
+        words = ["curl", "--silent", "--show-error", "--fail", "--location", "--globoff", "--retry", "3"]
+        words += ["--retry-max-time", str(self.stall), "--connect-timeout", "30"]
+        ended = run([*words, "--max-time", str(self.stall * 2), "--url", image.sums_url])
+        if ended.code:
+            raise Problem(f"could not download the checksums {image.sums_url}", ended.errors)
+        name = re.split("[?#]", image.url)[0].rpartition("/")[2]
+        found = find_sum(ended.output, name, image.algorithm)
+        if not found:
+            raise Problem(f"{image.sums_url} has no {image.algorithm} sum of '{name}'")
+        return found.lower()
+
+    def _wrong_sum(self) -> str:
+        """Return what is wrong with the sum of the part, or ''."""
+        if not self.sum:
+            return ""
+        import hashlib
+
+        digest = hashlib.new(self.image.algorithm)
+        with open(self.part, "rb") as file:
+            while data := file.read(1 << 20):
+                digest.update(data)
+        if digest.hexdigest() == self.sum:
+            return ""
+        source = f" (from {self.image.sums_url})" if self.image.sums_url else ""
+        return f"{self.image.algorithm} expected {self.sum}, actual {digest.hexdigest()}{source}"
+
+    def _unpack(self) -> None:
+        kind, whole = self.image.archive, f"{self.path}.tmp"
+        if not kind:
+            os.replace(self.part, self.path)
+            remove(self.headers)
+            return
+        unpacker = have(*UNPACKERS[kind])
+        if kind == "7z":
+            words = [unpacker, "e", "-so", "-spd", self.part, f"-i!{self._member(unpacker)}"]
+        else:
+            words = [unpacker, "-dc"] if kind != "zst" else [unpacker, "-q", "-dc"]
+        with open(whole, "wb") as output, open(self.part, "rb") as part:
+            code = subprocess.call(words, stdin=part, stdout=output)
+        if code or not size_of(whole):
+            remove(whole, self.part)
+            if code:
+                hint = f"the file is no whole {kind} archive, or the disk is full"
+                raise Problem(f"could not unpack {self.image.url}", hint)
+            raise Problem(f"the archive {self.image.url} holds an empty file")
+        os.replace(whole, self.path)
+        remove(self.part, self.headers)
+
+    def _member(self, unpacker: str) -> str:
+        """Return which file of a 7z archive it is to be."""
+        members, path = [], ""
+        for line in [*run([unpacker, "l", "-ba", "-slt", self.part]).output.splitlines(), ""]:
+            if line.startswith("Path = "):
+                path = line[7:]
+            elif line == "Folder = +" or line.startswith("Attributes = D"):
+                path = ""
+            elif not line and path:
+                members.append(path)
+                path = ""
+        url, wanted = self.image.url, self.image.member
+        if not wanted and len(members) > 1:
+            raise Problem(f"the archive {url} holds more than one file; say which one (archive.path)", *members)
+        if wanted and members and wanted not in members:
+            raise Problem(f"the archive {url} holds no '{wanted}', but", *members)
+        return wanted or "".join(members)
+
+
+def find_sum(text: str, name: str, algorithm: str) -> str:
+    """Return the sum of a file in a sums file: GNU, BSD, bare or clearsigned; '' where there is none."""
+    digits = {"sha512": 128, "sha256": 64, "sha1": 40, "md5": 32}[algorithm]
+    bare = []
+    for line in text.replace("\r", "").split("\n"):
+        gnu = re.fullmatch(rf"\s*([0-9A-Fa-f]{{{digits}}})(?:[ \t]+\*?(?:\./)?(.*?))?", line)
+        bsd = re.fullmatch(rf"(?:SHA2-|SHA)?(\w+) ?\((?:\./)?(.*)\) ?= ?([0-9A-Fa-f]{{{digits}}}) *", line)
+        if gnu and gnu[2] == name:
+            return gnu[1]
+        if gnu and not gnu[2]:
+            bare.append(gnu[1])
+        if bsd and bsd[2] == name and bsd[1].lower() == algorithm.replace("sha", ""):
+            return bsd[3]
+    return bare[0] if len(bare) == 1 else ""

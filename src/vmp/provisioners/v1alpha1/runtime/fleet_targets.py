@@ -1,0 +1,192 @@
+"""The targets of a fleet. Each machine is brought up or down by the same code as alone, at most JOBS at a time.
+
+`make -j8` is JOBS=8. A machine whose directory another version of vmp wrote is left to that directory's own make.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+import re
+import subprocess
+import threading
+from functools import partial
+
+from .definition import tell_stale
+from .facts import Vm
+from .files import read_text
+from .fleet import Fleet, Judged, at_once, make_of
+from .libvirt import list_domains, look_at_domain
+from .lifecycle import Run
+from .look import Seen, refuse_foreign_domain
+from .say import Problem, write
+from .targets import perform
+
+VMS_JSON = "vms.json"
+
+HELP_FLEET = """\
+All VMs of this directory, or those in VMS.
+
+make up                  make and start what is not running; asks each node once
+make down                stop them, delete all but what is to be retained, clean
+make status              one line for each VM; an error unless all are running
+make list                their names
+
+make -j8 up              eight VMs at a time (or JOBS=8); -k goes on with the others after one that failed
+make up VMS="web db"     these two
+make up VMS='web-*'      those whose names match; in a name with spaces, ? stands for one
+
+V=1 shows each command as it is run. Knobs are those of the VMs, as in make down V1ALPHA1_STOP_TIMEOUT_SECS=10
+('make -C VM help' lists them). More can be done with one VM: make -C VM help"""
+
+
+def jobs_and_keep_going() -> tuple[int, bool]:
+    """Return how many machines may be at work at a time, from JOBS or make's -j, and whether one failure ends all."""
+    flags = os.environ.get("MAKEFLAGS", "")
+    keep = "k" in flags.split(" ")[0].lstrip("-") or "--keep-going" in flags
+    given = re.search(r"(?:^| )-j ?([0-9]*)", flags)
+    jobs = os.environ.get("JOBS", "") or (given and (given[1] or "8")) or "1"
+    if not re.fullmatch("[1-9][0-9]{0,3}", jobs):
+        raise Problem(f"JOBS is '{jobs}', not a number of VMs")
+    return int(jobs), keep
+
+
+def do_fleet(fleet: Fleet, target: str, names: list[str]) -> None:
+    """Bring machines up or take them down. After one that failed no other is begun, unless make was told -k."""
+    jobs, keep = jobs_and_keep_going()
+    stopped = threading.Event()
+
+    def one(name: str) -> None:
+        if stopped.is_set():
+            return
+        vm = fleet.vms[name]
+        good = _perform(fleet, vm, target) if vm else _own_make(fleet, name, target) == 0
+        if not good:
+            fleet.failed = True
+            if not keep:
+                stopped.set()
+
+    at_once([partial(one, name) for name in names], jobs)
+
+
+def _perform(fleet: Fleet, vm: Vm, target: str) -> bool:
+    try:
+        virsh = fleet.take(vm)
+        try:
+            virsh.seconds = vm.knobs.command_timeout
+            return perform(Run(vm, virsh, fleet.answers), target) == 0
+        finally:
+            fleet.give_back(vm, virsh)
+    except Problem as problem:
+        write(f"{vm.name}: {problem.text()}")
+    except OSError as error:
+        write(f"{vm.name}: error: {error}")
+    return False
+
+
+def _own_make(fleet: Fleet, name: str, target: str, output: int | None = None) -> int:
+    environment = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    environment["VMP_MAKE"] = make_of(name)
+    words = ["make", "--no-print-directory", "-C", os.path.join(fleet.base, name), target]
+    return subprocess.run(words, env=environment, stdout=output, check=False).returncode
+
+
+def fleet_up(fleet: Fleet) -> None:
+    """Make and start what is not running."""
+    judged = fleet.judge()
+    todo = []
+    for name, vm in fleet.vms.items():
+        found = judged.get(name)
+        if vm is None or found is None:
+            todo.append(name)
+        elif not found.known:
+            fleet.failed = True  # its node did not answer, and that was said
+        elif found.current and found.state == "running":
+            write(f"{name}: is running")
+        else:
+            todo.append(name)
+    do_fleet(fleet, "up", todo)
+
+
+def fleet_status(fleet: Fleet) -> None:
+    """Print one line for each machine."""
+    judged = fleet.judge()
+    nodes = {name: vm.node if vm else "-" for name, vm in fleet.vms.items()}
+    width, node_width = max(map(len, nodes), default=0), max(map(len, nodes.values()), default=0)
+    for name, vm in fleet.vms.items():
+        if vm is None:
+            found = Judged(
+                "running" if _own_make(fleet, name, "status", subprocess.DEVNULL) == 0 else "not running", True
+            )
+        else:
+            found = judged[name]
+        fleet.failed = fleet.failed or found.state != "running"
+        write(f"{name:<{width}}  {nodes[name]:<{node_width}}  {found.state}", stream=1)
+    for name, vm in fleet.vms.items():
+        if vm and not judged[name].current and judged[name].known and judged[name].state != "not there":
+            _explain(fleet, vm)
+
+
+def _explain(fleet: Fleet, vm: Vm) -> None:
+    """Say what is wrong with a domain, in the words of the machine's own targets."""
+    virsh = fleet.take(vm)
+    try:
+        domains = list_domains(virsh)
+        domain = look_at_domain(virsh, vm.domain.uuid, domains)
+        if domain is not None:
+            refuse_foreign_domain(vm, Seen(domains, domain))
+            tell_stale(vm, domain)
+    except Problem as problem:
+        write(f"{vm.name}: {problem.text()}")
+    finally:
+        fleet.give_back(vm, virsh)
+
+
+def select(names: list[str]) -> list[str]:
+    """Return the names that VMS picks, each by itself or by a pattern; all without it."""
+    wanted = os.environ.get("VMS")
+    if wanted is None:
+        return names
+    picked: set[str] = set()
+    wrong = []
+    for pattern in re.findall("[^ \t\n]+", wanted):
+        escaped = re.sub(r"\\(.)", r"[\1]", pattern)  # as a shell reads patterns
+        found = [name for name in names if name == pattern or fnmatch.fnmatchcase(name, escaped)]
+        picked.update(found)
+        if not found:
+            wrong.append(Problem(f"VMS: there is no VM '{pattern}' here", "'make list' lists them").text())
+    if not picked and not wrong:
+        wrong.append(Problem("VMS is empty", "leave it out for all VMs").text())
+    if wrong:
+        raise Problem("\n".join(wrong).removeprefix("error: "))
+    return [name for name in names if name in picked]
+
+
+def run_fleet(base: str, target: str) -> int:
+    """Do what a target of the fleet's Makefile says; return the exit code."""
+    if target == "help":
+        write(HELP_FLEET, stream=1)
+        return 0
+    try:
+        names = select(json.loads(read_text(os.path.join(base, ".fleet", VMS_JSON)))["vms"])
+    except (ValueError, KeyError):
+        raise Problem(f".fleet/{VMS_JSON} is not as vmp writes it", "'vmp gen --fleet' writes it anew") from None
+    if target == "list":
+        for name in names:
+            write(name, stream=1)
+        return 0
+    if target not in ("up", "down", "status"):
+        write(f"error: there is no target '{target}'; 'make help' lists them")
+        return 2
+    fleet = Fleet(base, names)
+    try:
+        if target == "up":
+            fleet_up(fleet)
+        elif target == "status":
+            fleet_status(fleet)
+        else:
+            do_fleet(fleet, "down", list(fleet.vms))
+    finally:
+        fleet.close()
+    return 1 if fleet.failed else 0
