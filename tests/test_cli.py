@@ -6,6 +6,7 @@ rule is not about processes and many are to be tried.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
 import os
@@ -469,3 +470,22 @@ def test_gen_check_names_what_is_not_as_it_would_be_written_and_writes_nothing()
     (program.parent / "lib/main.sh").touch()
     said = real(*gen, "--check")
     assert said[0] == 1 and "MANIFEST" in said[2] and "lib/main.sh" in said[2]
+
+
+OLD = "import sys; sys.version_info = (3, 9, 2, 'final', 0); "
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        "from vmp.cli import main; main()",
+        "import runpy; runpy.run_module('vmp', run_name='__main__')",
+    ],
+    ids=["vmp", "python -m vmp"],
+)
+def test_a_python_that_is_too_old_is_said_in_one_line(way: str) -> None:
+    done = subprocess.run([sys.executable, "-c", OLD + way], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "vmp needs Python 3.10 or later, and this is Python 3.9\n"
+    guard = (ROOT / "src/vmp/__init__.py").read_text()
+    ast.parse(guard, feature_version=(3, 4))

@@ -64,3 +64,11 @@ def test_the_wheel_has_every_static_file_and_the_command(tmp_path: Path) -> None
                 assert f"vmp/provisioners/v1alpha1/{directory}/{path.name}" in names
     assert "vmp = vmp.cli:main" in entry_points
     assert any(name.endswith("LICENSE") for name in names)
+
+
+def test_the_one_file_says_which_python_it_needs() -> None:
+    program = (
+        "import sys, runpy; sys.version_info = (3, 9, 2, 'final', 0); runpy.run_path(sys.argv[1], run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", program, EXECUTABLE], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "vmp needs Python 3.10 or later, and this is Python 3.9\n")

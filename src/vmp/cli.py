@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -185,7 +186,7 @@ def gen(shared: Shared, names: tuple[str, ...], base_dir: str, fleet: bool, chec
 
     Either everything is written or, after any mistake, nothing. Files that do not change keep their time."""
     from vmp.provisioners import FLEET, PROVISIONERS
-    from vmp.tree import differences, write_trees
+    from vmp.tree import differences, others, write_trees
 
     compiler, report = _compiler(shared)
     configurations = compiler.compile(compiler.select(names))
@@ -209,6 +210,10 @@ def gen(shared: Shared, names: tuple[str, ...], base_dir: str, fleet: bool, chec
         _stop_if_wrong(report, shared)
     lines = [f"Generated {os.path.normpath(os.path.join(base, name, 'Makefile'))}\n" for name in trees]
     sys.stderr.write("".join(lines))
+    if fleet:
+        for name in others(base, compiler.vms):
+            place = shlex.quote(os.path.normpath(os.path.join(base, name)))
+            sys.stderr.write(f"{place} is of no VM of the registry any more; to delete that VM: make -C {place} down\n")
 
 
 _CONFIG_EXAMPLES = """

@@ -13,7 +13,7 @@ import os
 import shutil
 import signal
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 MANIFEST = "MANIFEST"
@@ -75,6 +75,15 @@ def differences(base: str, trees: Mapping[str, Tree]) -> list[str]:
         stale = [f"{target}/{path}" for path in _listed(f"{target}/{manifest}") if path not in tree]
         found += [place for place in stale if os.path.isfile(place)]
     return [os.path.normpath(place) for place in found]
+
+
+def others(base: str, names: Collection[str]) -> list[str]:
+    """Return the directories below ``base`` that vmp wrote for VMs with other names than these."""
+    try:
+        found = [entry.name for entry in os.scandir(base) if entry.name not in names and entry.name[0] != "."]
+    except OSError:
+        return []
+    return sorted([name for name in found if "Makefile" in _listed(f"{base}/{name}/{MANIFEST}")])
 
 
 class _Staged:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -72,6 +73,21 @@ def test_a_fleet_has_the_vms_that_the_command_writes(base: Path) -> None:
     gen(base, [], "--fleet")
     assert make(base, "list").stdout == ""
     assert make(base, "up").returncode == make(base, "down").returncode == make(base, "status").returncode == 0
+
+
+def test_a_vm_that_has_left_the_registry_is_named_as_long_as_its_directory_is_there(base: Path) -> None:
+    gen(base, ["web", "it's"], "--fleet")
+    (base / "mine").mkdir()
+    (base / "mine/Makefile").write_text("all:\n")
+    said = gen(base, ["web"], "--fleet").errors
+    place = shlex.quote(f"{base}/it's")
+    assert said.endswith(f"{place} is of no VM of the registry any more; to delete that VM: make -C {place} down\n")
+    done = subprocess.run(["sh", "-c", said.rpartition(": ")[2].strip() + " -n"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "mine" not in said
+    assert "any more" not in gen(base, ["web", "it's"], "--fleet", "web").errors, "it is in the registry"
+    shutil.rmtree(base / "it's")
+    assert "any more" not in gen(base, ["web"], "--fleet").errors
 
 
 def test_without_the_option_a_fleet_stays_as_it_is(base: Path) -> None:
