@@ -48,9 +48,9 @@ def domain_state(name: str = "web") -> str:
     return found.stdout.strip() or "gone"
 
 
-def start_libvirtd() -> None:
+def start_libvirtd(environment: Mapping[str, str] | None = None) -> None:
     """Start libvirtd as the lab does, after a test has ended it."""
-    subprocess.run(["libvirtd", "--daemon"], check=True)
+    subprocess.run(["libvirtd", "--daemon"], check=True, env={**os.environ, **(environment or {})})
     deadline = time.monotonic() + 60
     while subprocess.run(["virsh", "-q", "version"], check=False, capture_output=True).returncode:
         assert time.monotonic() < deadline, "libvirtd does not start again"
