@@ -64,3 +64,55 @@ def test_facts_that_are_not_as_vmp_writes_them_end_in_one_clear_error(web: Vm) -
         assert "Traceback" not in refused.stderr
     facts.unlink()
     assert "there is no vm.json" in web.make("status", check=False).stderr
+
+
+NONSENSE = """#!/bin/sh
+[ $# -gt 3 ] || exec sleep 1000
+case $4 in
+dumpxml) echo '<domain>virsh # ' ;;
+*) exec /usr/bin/virsh "$@" ;;
+esac
+"""
+
+
+def test_an_answer_that_makes_no_sense_is_an_error_and_changes_nothing(web: Vm, tmp_path: Path) -> None:
+    web.make("up")
+    (tmp_path / "bin").mkdir()
+    (program := tmp_path / "bin/virsh").write_text(NONSENSE)
+    program.chmod(0o755)
+    environment = {"PATH": f"{program.parent}:{ENVIRONMENT['PATH']}"}
+    for target in ("status", "up", "stop", "down", "ip"):
+        done = web.make(target, "V1ALPHA1_COMMAND_TIMEOUT_SECS=1", check=False, environment=environment)
+        assert done.returncode != 0 and "libvirt's answer about domain web is not XML" in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr
+    assert domain_state() == "running"
+    web.make("delete-all")
+
+
+def test_a_directory_that_cannot_be_written_is_named_and_questions_go_on(web: Vm) -> None:
+    web.make("up")
+    subprocess.run(["mount", "--bind", web.directory, web.directory], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", web.directory], check=True)
+        for target in ("up", "down"):
+            done = web.make(target, check=False)
+            assert done.returncode != 0 and "cannot write ./.lock: Read-only file system" in done.stderr, done.stderr
+        assert "running" in web.make("status").stdout
+    finally:
+        subprocess.run(["umount", web.directory], check=True)
+    assert domain_state() == "running"
+    web.make("delete-all")
+
+
+def test_a_python_that_is_too_old_is_said_in_one_line(web: Vm, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (old := tmp_path / "bin/python3").write_text(
+        "#!/bin/sh\n"
+        'while [ $# -gt 0 ] && [ "$1" != -c ]; do shift; done\n'
+        "program=\"import sys; sys.version_info = (3, 8, 10); sys.version = '3.8.10'\n$2\"; shift 2\n"
+        'exec /usr/bin/python3 -I -S -c "$program" "$@"\n'
+    )
+    old.chmod(0o755)
+    done = web.make("status", check=False, environment={"PATH": f"{old.parent}:{ENVIRONMENT['PATH']}"})
+    said = [line for line in done.stderr.splitlines() if not line.startswith("make")]
+    assert done.returncode != 0 and len(said) == 1 and "3.9" in said[0], done.stderr
