@@ -50,11 +50,16 @@ soak: setup guests ## 20 VMs in parallel for 20 rounds (ROUNDS=20), and up of wh
 unit: .venv/.ready ## the tests that need no libvirt (seconds)
 	$(bin)/pytest -m 'not lab' $(PYTEST_ARGS)
 
+.PHONY: compat
+compat: setup guests ## the life cycle of VMs on other releases of Debian (SUITES='bullseye bookworm trixie forky')
+	@SUITES='$(or $(SUITES),bullseye bookworm trixie forky)' $(bin)/pytest --no-skips -q -s tests/compat
+
 .PHONY: guests
 guests: ## build the guests of the tests, if they are not in the cache
 	@tests/lab/guests/tiny-iso >/dev/null
 	@tests/lab/guests/tiny-disk >/dev/null
 	@tests/lab/guests/debian-cloud >/dev/null
+	@tests/lab/guests/debian-root trixie >/dev/null
 
 .PHONY: check
 check: .venv/.ready ## format, lint, types, shell, and whether the reference is current

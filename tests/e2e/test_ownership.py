@@ -101,8 +101,6 @@ def test_an_operating_system_that_virt_install_does_not_know_is_refused_before_a
     refused = web.make("up", check=False)
     assert refused.returncode != 0 and "does not know the operating system 'linux2023'" in refused.stderr
     assert "it knows linux2022" in refused.stderr
-    names = subprocess.run(["virt-install", "--osinfo", "list"], capture_output=True, text=True, check=True).stdout
-    assert "'virt-install --osinfo list' names all" in refused.stderr and "linux2022" in names
     assert inventory() == before
     assert not (web.directory / ".." / "images of all" / IMAGE.name).exists(), "nothing is downloaded, either"
 

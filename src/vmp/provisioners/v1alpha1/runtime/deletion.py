@@ -211,7 +211,8 @@ def take_back(vm: Vm, virsh: Virsh, volumes: list[Volume], pools: list[Pool]) ->
         for volume in reversed(volumes):
             path = list_volumes(virsh, volume.pool).get(volume.name, "")
             if path and not volume.retained and not users.user_of(path, volume.key):
-                _delete_volume(virsh, volume.key)
+                if _delete_volume(virsh, volume.key):
+                    vm.say(f"deleted volume {volume.key}")
                 users.forget(f"volume {path}")
         for pool in reversed(pools):
             _delete_pool(vm, virsh, pool, all_=False)

@@ -5,10 +5,12 @@ What it knows depends on the age of the libosinfo database of this host: Debian 
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 
 from .facts import Vm
+from .files import read_text
 from .programs import run
 from .say import Problem
 
@@ -20,23 +22,25 @@ def check_osinfo(vm: Vm) -> None:
     for word in vm.domain.virt_install:
         option, _, value = word.partition("=")
         name = re.sub("^(name|short-id)=", "", value)
-        if option in ("--osinfo", "--os-variant") and re.fullmatch("[a-z0-9._-]+", name) and not _is_listed(name):
-            _ask_virt_install_for(name)
+        if option in ("--osinfo", "--os-variant") and re.fullmatch("[a-z0-9._-]+", name):
+            known = _known_names()
+            if name not in known:
+                _ask_virt_install_for(name, known)
 
 
-def _is_listed(name: str) -> bool:
-    """Tell whether the database has a system: a file for each, which takes 10 ms to read, and virt-install 500."""
-    wanted = f"<short-id>{name}</short-id>".encode()
+@functools.cache
+def _known_names() -> frozenset[str]:
+    """Return the names in the database: a file for each, which takes 20 ms to read, and virt-install 500."""
+    found: set[str] = set()
     for database in _DATABASES:
         for directory, _, files in os.walk(database):
             for file in files:
-                with open(os.path.join(directory, file), "rb") as text:
-                    if wanted in text.read():
-                        return True
-    return False
+                text = read_text(os.path.join(directory, file))
+                found.update(re.findall("<short-id>(.*?)</short-id>", text))
+    return frozenset(found)
 
 
-def _ask_virt_install_for(name: str) -> None:
+def _ask_virt_install_for(name: str, known: frozenset[str]) -> None:
     """Let virt-install make a domain of libvirt's own test driver: nothing is changed, and its exit code decides."""
     words = ["virt-install", "--connect=test:///default", f"--osinfo={name}", "--memory=64", "--disk=none"]
     words += ["--network=none", "--graphics=none", "--import", "--print-xml"]
@@ -44,11 +48,10 @@ def _ask_virt_install_for(name: str) -> None:
     if ended.code:
         import difflib
 
-        known = run(["virt-install", "--osinfo=list"], 60).output.replace(",", " ").split()
         close = difflib.get_close_matches(name, known, 3)
         raise Problem(
             f"virt-install on this host does not know the operating system '{name}' (virtInstall.osinfo)",
             ended.errors.strip(),
             f"it knows {', '.join(close)}" if close else "",
-            "'virt-install --osinfo list' names all; a newer osinfo-db knows more",
+            "a newer package osinfo-db knows more",
         )
