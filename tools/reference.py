@@ -10,15 +10,10 @@ import click
 
 from vmp.cli import CONTEXT, Examples, program
 from vmp.diagnostics import CODES
-from vmp.schema import (
-    BUILT_IN_VARIABLES,
-    FIXED_VARIABLES,
-    REGISTRY,
-    RESERVED_OPTIONS,
-    VIRT_INSTALL_OPTIONS,
-    Item,
-)
+from vmp.schema import BUILT_IN_VARIABLES, REGISTRY
 from vmp.shapes import Key, ListOf, Record, Shape
+from vmp.texts import FIXED_VARIABLES
+from vmp.virt_install import RESERVED_OPTIONS, VIRT_INSTALL_OPTIONS, Item
 
 DIRECTORY = Path(__file__).parent.parent / "docs" / "reference"
 NOTE = "<!-- Written by `make reference` from the code; do not edit. -->\n"

@@ -11,8 +11,9 @@ from vmp.images import FoundImage, Images, variables_of
 from vmp.merge import Templates, element_name, settle
 from vmp.nodes import Entry, Mapping, Node, Scalar, Sequence
 from vmp.provisioners import PROVISIONERS, Provisioner
-from vmp.schema import BUILT_IN_VARIABLES, IMAGE, NODE, REGISTRY, VM, NodeEntry, VmEntry, check_name
+from vmp.schema import BUILT_IN_VARIABLES, IMAGE, NODE, REGISTRY, VM, NodeEntry, VmEntry
 from vmp.shapes import Decoding
+from vmp.texts import check_name
 
 Variables = dict[str, "Scalar | str | None"]
 

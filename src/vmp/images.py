@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from vmp.diagnostics import Report
 from vmp.expand import Scope, expand
 from vmp.nodes import Entry, Mapping, Node, Scalar, Sequence
-from vmp.schema import TAG, Archive, Checksum, Tag, check_pattern
+from vmp.schema import TAG, Archive, Checksum, Tag
 from vmp.shapes import Decoding
+from vmp.texts import check_pattern
 
 _HASH_LENGTHS = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}
 

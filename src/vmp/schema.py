@@ -6,32 +6,41 @@ their docstrings and the fields' texts are what users read there and in their ed
 
 from __future__ import annotations
 
-import re
-from typing import Any, NamedTuple
+from typing import Any
 
-from vmp.nodes import Mapping, Node, Plain, Scalar, Sequence, describe, is_null
+from vmp.nodes import Mapping, Node, Plain, Scalar, Sequence
 from vmp.shapes import (
-    PATCH,
     Choice,
     Decoding,
     Free,
     JsonSchema,
     ListOf,
     MapOf,
-    Options,
     Path,
     Record,
     Shape,
     Text,
-    option_scalar,
     optional,
     record,
     required,
-    show,
 )
-
-FIXED_VARIABLES = ("IMAGE_FORMAT", "IMAGE_NAME", "IMAGE_TAG", "IMAGE_URL", "IMAGE_VOLUME_NAME", "NODE_NAME", "VM_NAME")
-"""Variables that vmp computes for each VM; ``vars`` cannot set them."""
+from vmp.texts import (
+    check_capacity,
+    check_directory,
+    check_host,
+    check_image_name,
+    check_member,
+    check_name,
+    check_not_empty,
+    check_object_name,
+    check_password,
+    check_pattern,
+    check_ssh_option,
+    check_url,
+    check_variable_name,
+)
+from vmp.uris import check_uri, take_apart
+from vmp.virt_install import Item, VirtInstall
 
 BUILT_IN_VARIABLES = {
     "DEFAULT_IMAGE_DIR": ".images",
@@ -40,204 +49,6 @@ BUILT_IN_VARIABLES = {
     "DEFAULT_POOL_PATH": "/var/lib/libvirt/images",
 }
 """Variables that every VM has unless ``vars`` says otherwise."""
-
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_CAPACITY = re.compile(r"(?=.*[1-9])[0-9]+(b|bytes?|[kmgtpe](i?b)?)?", re.IGNORECASE)
-_HOST = re.compile(r"[\w.:%@+][\w.:%@+-]*")
-"""A host or user: ssh hands them on to a shell where a node is in between (see CVE-2023-51385)."""
-
-_URI = re.compile(
-    r"""(?P<driver>[a-z][a-z0-9]*)(\+(?P<transport>[a-z0-9]+))?://
-    (?P<authority>((?P<user>[^\s,@/?#]+)@)?(?P<host>[\w.][\w.-]*|\[[0-9A-Fa-f:.%]+\])(:(?P<port>[0-9]+))?)?
-    (?P<path>/[^?#]*)?(\?(?P<query>[^#]*))?""",
-    re.VERBOSE,
-)
-
-
-def check_variable_name(name: str) -> tuple[str, str | None] | None:
-    """Judge a key of ``vars``."""
-    if not _VARIABLE.fullmatch(name):
-        return f"{name!r} is not a variable's name", "letters, digits and _ only, not beginning with a digit"
-    if name in FIXED_VARIABLES:
-        return f"{name!r} is computed by vmp and cannot be set", "choose another name"
-    return None
-
-
-def check_name(name: str) -> tuple[str, str | None] | None:
-    """Judge what becomes a directory's and a domain's name (libvirt takes any but ``/`` and newline)."""
-    wrong = None
-    if not name:
-        wrong = "is empty"
-    elif "/" in name:
-        wrong = "has a '/'"
-    elif not name.isprintable():
-        wrong = "has a character that cannot be printed"
-    elif name[0] in ".-":
-        wrong = f"begins with {name[0]!r}"
-    elif name != name.strip():
-        wrong = "begins or ends with a space"
-    elif len(name.encode(errors="replace")) > 200:
-        wrong = "is longer than 200 bytes"
-    return None if wrong is None else (f"the name {name[:80]!r} {wrong}", "it becomes a directory and a libvirt domain")
-
-
-def check_object_name(name: str) -> tuple[str, str | None] | None:
-    """Judge the name of a pool or volume."""
-    if not name or "/" in name or name in (".", "..") or not name.isprintable() or name != name.strip():
-        return f"{name!r} cannot name a pool or volume", "it becomes a file name: printable, not empty, without '/'"
-    if len(name.encode(errors="replace")) > 200:
-        return f"{name[:80]!r}… cannot name a pool or volume", "it becomes a file name: 200 bytes at most"
-    return None
-
-
-def check_url(url: str) -> tuple[str, str | None] | None:
-    """Judge what curl is to download: curl refuses white space, and reads `@FILE` as a list of URLs from 8.13 on."""
-    if not url:
-        return "it is empty", None
-    if re.search(r"[\x00-\x20\x7f-\xa0\u2028\u2029]", url):
-        return f"{url!r} is not a URL: it has white space or a control character", "write a space as %20"
-    if url[0] in "@-":
-        return f"{url!r} is not a URL: it begins with {url[0]!r}", "like https://example.org/disk.qcow2"
-    return None
-
-
-def check_member(path: str) -> tuple[str, str | None] | None:
-    """Judge the path of an archive's member: 7z takes `@` for a list of files and `-` for an option."""
-    if not path or path[0] in "@-" or not path.isprintable():
-        return f"{path!r} cannot name a member of an archive", "not empty, printable, not beginning with '@' or '-'"
-    return None
-
-
-def check_not_empty(text: str) -> tuple[str, str | None] | None:
-    """Judge a text of which only emptiness is wrong."""
-    return None if text else ("it is empty", None)
-
-
-def check_password(text: str) -> tuple[str, str | None] | None:
-    """Judge a password: ssh reads the first line of what askpass prints, of at most 1023 bytes."""
-    if text and "\n" not in text and "\r" not in text and len(text.encode(errors="replace")) < 1000:
-        return None
-    return "not a password that ssh can be given", "one line, not empty, shorter than 1000 bytes"
-
-
-def check_image_name(name: str) -> tuple[str, str | None] | None:
-    """Judge the name of an image, which references split at the first colon."""
-    if not name or ":" in name:
-        return f"{name!r} cannot name an image", "not empty, and without ':', which separates the tag"
-    return None
-
-
-def check_pattern(pattern: str) -> tuple[str, str | None] | None:
-    """Judge a tag pattern."""
-    try:
-        re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
-        return f"not a regular expression: {error}", "the syntax is that of Python's re module"
-    return None
-
-
-def check_capacity(text: str) -> tuple[str, str | None] | None:
-    """Judge a size in virsh's units (https://libvirt.org/manpages/virsh.html, "NOTES")."""
-    if _CAPACITY.fullmatch(text) and text.isascii():
-        return None
-    return f"{text!r} is not a capacity", "write it like 12GiB, 12G or a number of bytes"
-
-
-def check_directory(path: str) -> tuple[str, str | None] | None:
-    """Judge the directory of a pool, a path on the node."""
-    if not path.startswith("/") or path.startswith("//") or not path.isprintable():
-        return f"{path!r} is not an absolute path", "a pool's directory is a path on the node that begins with '/'"
-    if is_too_long(path):
-        return f"the path {path[:80]!r}… is too long", "255 bytes at most between two slashes, 1000 in all"
-    return None
-
-
-def is_too_long(path: str, part: int = 255) -> bool:
-    """Tell whether a path is longer than file systems take (with room for the directory that it is relative to)."""
-    parts = path.encode(errors="replace").split(b"/")
-    return max(map(len, parts)) > part or sum(map(len, parts)) > 1000
-
-
-def check_host(text: str) -> tuple[str, str | None] | None:
-    """Judge what ssh gets as user or host: it must not pass for an option."""
-    if _HOST.fullmatch(text):
-        return None
-    return f"{text!r} cannot be passed to ssh", "letters, digits and . _ : % @ + only, not beginning with '-'"
-
-
-def check_uri(uri: str) -> tuple[str, str | None] | None:
-    """Judge a libvirt connection URI (https://libvirt.org/uri.html)."""
-    match = _URI.fullmatch(uri)
-    if match and ":" in (match["user"] or ""):
-        return "a connection URI cannot hold a password", "leave it out: ssh asks for it, or takes a key"
-    if match and uri.isprintable() and _is_ssh_user(match["user"] or ""):
-        return None
-    return f"{uri!r} is not a libvirt connection URI", "like qemu:///system or qemu+ssh://user@host/system"
-
-
-def _is_ssh_user(user: str) -> bool:
-    if "%" in user:
-        from urllib.parse import unquote
-
-        user = unquote(user)
-    return not user or bool(_HOST.fullmatch(user))
-
-
-class Gateway(NamedTuple):
-    """How ssh reaches a node, as the URI says it to libvirt; all empty for a local node."""
-
-    host: str = ""
-    """A name or an address, without the brackets of IPv6."""
-    user: str = ""
-    port: str = ""
-    command: str = ""
-    """A program to run in place of ssh."""
-    keyfile: str = ""
-    verify: str = ""
-    """ssh's StrictHostKeyChecking for the node; empty: as the user's own configuration says."""
-    known_hosts: str = ""
-    """The file with the host keys of nodes."""
-    shared: bool = False
-    """Libvirt runs OpenSSH's own program, so that its connections can share one."""
-
-
-def ssh_gateway(uri: str) -> Gateway:
-    """Return how ssh reaches the node of a ``+ssh`` URI (https://libvirt.org/uri.html#ssh-transport)."""
-    match = _URI.fullmatch(uri)
-    if not match or not match["host"] or match["transport"] not in ("ssh", "libssh", "libssh2"):
-        return Gateway()
-    from urllib.parse import unquote  # only remote nodes pay for it
-
-    pairs = [pair.partition("=") for pair in re.split("[&;]", match["query"] or "")]
-    parameters = {unquote(name): unquote(value) for name, _, value in pairs}
-    openssh = match["transport"] == "ssh"
-    wanted = "" if openssh else parameters.get("known_hosts_verify", "").lower()
-    verify = {"normal": "ask", "auto": "accept-new", "ignore": "no"}.get(wanted, "")
-    if parameters.get("no_verify", "0") not in ("", "0"):
-        verify = "no"
-    command = parameters.get("command", "") if openssh else ""
-    return Gateway(
-        host=unquote(match["host"].strip("[]")),
-        user=unquote(match["user"] or ""),
-        port=match["port"] or "",
-        command=command,
-        keyfile=parameters.get("keyfile", ""),
-        verify=verify,
-        known_hosts="" if openssh else parameters.get("known_hosts", ""),
-        shared=openssh and not command,
-    )
-
-
-def uri_on_node(uri: str) -> str:
-    """Return how a process on the node reaches the libvirt of a ``+ssh`` URI; empty for any other URI."""
-    match = _URI.fullmatch(uri)
-    if not match or not match["host"] or match["transport"] != "ssh":
-        return ""
-    pairs = re.split("[&;]", match["query"] or "")
-    kept = [pair for pair in pairs if pair.partition("=")[0] in ("mode", "socket")]  # the others are for the way there
-    path = match["path"] or "/"
-    return f"{match['driver']}+unix://{path}?{'&'.join(kept)}" if kept else f"{match['driver']}://{path}"
-
 
 VARIABLES = MapOf(Text(), check_variable_name, "bad-variable")
 NAME = Text("a name", check_not_empty)
@@ -280,7 +91,8 @@ class NodeLibvirtRecord(Record[NodeLibvirt]):
         if decoding.partial or download is None or value.image_download != "node":
             return value
         uri = value.connection.uri if value.connection else ""
-        if uri and not check_uri(uri) and not uri_on_node(uri):
+        parts = take_apart(uri)
+        if uri and not check_uri(uri) and not (parts and parts.transport == "ssh" and parts.host):
             message = f"the node cannot be told to download images: {uri!r} does not go over ssh"
             help_ = "a URI like qemu+ssh://host/system; or leave imageDownload out, and 'make' downloads images itself"
             decoding.error("bad-value", message, download, help_)
@@ -410,104 +222,6 @@ class Volume:
 VOLUME = Record(Volume, exclusive=("backingVolume", "uploadFile"), any_of=("capacity", "backingVolume", "uploadFile"))
 
 
-@record
-class Item:
-    """One use of an option that may be given several times, such as a disk."""
-
-    name: str = required(NAME, "What merging knows it by; virt-install never sees it.", always=True)
-    options: dict[str, str | bool] | None = optional(
-        Options(),
-        "Suboptions: a string or number gives `key=value`, true gives `key`, false or null leaves it out. Where "
-        "virt-install wants `on` or `off`, true and false give these. `options: null` drops the whole item.",
-    )
-
-
-VIRT_INSTALL_OPTIONS = frozenset(
-    """arch audio autoconsole autostart blkiotune boot cdrom channel check clock cloud-init console container controller
-    cpu cputune description destroy-on-exit disk events extra-args features filesystem graphics host-device hostdev hvm
-    idmap import initrd-inject input install iommu iothreads keywrap launchSecurity launchsecurity location machine
-    memballoon memdev memory memorybacking memtune metadata network noautoconsole nodisks nographics nonetworks noreboot
-    numatune os-variant osinfo panic parallel paravirt pm pstore pxe qemu-commandline redirdev reinstall resource rng
-    seclabel security serial shmem smartcard sound sysinfo throttle-groups tpm unattended uuid vcpus video
-    virt-type vsock wait watchdog xml""".split()
-)
-"""The options of virt-install 2 to 5 that describe a domain."""
-
-FORMER_OPTIONS = {
-    "accelerate": "leave it out: KVM is used where it is there",
-    "file": "write 'disk'",
-    "file-size": "write 'disk', and the capacity in libvirt.volumes",
-    "mac": "write it in 'network': {mac: 52:54:00:12:34:56}",
-    "maxvcpus": "write 'vcpus': \"2,maxvcpus=4\"",
-    "os-type": "leave it out: 'osinfo' says it",
-    "os_type": "leave it out: 'osinfo' says it",
-    "ram": "write 'memory'",
-    "vnc": "write 'graphics': vnc",
-}
-"""Options that virt-install had once, or that are another option's, and what to write today."""
-
-RESERVED_OPTIONS = {
-    "connect": "the connection comes from the VM's node",
-    "debug": "'make up V=1' shows the command of virt-install",
-    "dry-run": "the provisioner decides how virt-install runs",
-    "name": "the name comes from libvirt.domain.name",
-    "print-step": "the provisioner decides how virt-install runs",
-    "print-xml": "the provisioner decides how virt-install runs",
-    "quiet": "the provisioner decides how virt-install runs",
-    "transient": "the provisioner defines the domain",
-}
-"""Options of virt-install that a provisioner gives itself, and why."""
-
-
-class VirtInstall(Shape["dict[str, str | bool | tuple[Item, ...]]"]):
-    """virt-install's options in the order of the registry."""
-
-    wanted = "a mapping"
-    items = ListOf(Record(Item))
-
-    def decode(self, node: Node, path: Path, decoding: Decoding) -> dict[str, str | bool | tuple[Item, ...]]:
-        if not isinstance(node, Mapping):
-            decoding.wrong_type(node, self.wanted, path)
-            return {}
-        found: dict[str, str | bool | tuple[Item, ...]] = {}
-        for option, (key, value) in node.entries.items():
-            if option in RESERVED_OPTIONS:
-                decoding.error("reserved-option", f"{option!r} cannot be set", key, RESERVED_OPTIONS[option])
-            elif option not in VIRT_INSTALL_OPTIONS:
-                message = f"unknown key {option!r} in {'.'.join(path)}"
-                help_ = FORMER_OPTIONS.get(option) or decoding.report.nearest(option, VIRT_INSTALL_OPTIONS)
-                decoding.error("unknown-key", message, key, help_)
-            if isinstance(value, Sequence):
-                for item in value.items:
-                    if not isinstance(item, Mapping):
-                        shown = f"{show((*path, option))}[] is {describe(item)}, not a mapping"
-                        decoding.error("wrong-type", shown, item, "write it as {name: NAME, options: {KEY: VALUE}}")
-                value = Sequence(tuple([item for item in value.items if isinstance(item, Mapping)]), value.span)
-                items = self.items.decode(value, (*path, option), decoding)
-                found[option] = tuple([item for item in items if item is not None and item.options is not None])
-            elif isinstance(value, Mapping):
-                message = f"{show((*path, option))} is a mapping, not a string, a number, a boolean or a list"
-                pairs = ", ".join([f"{name}: …" for name in list(value.entries)[:3]])
-                help_ = f"write it as a list: [{{name: {option}, options: {{{pairs}}}}}]"
-                decoding.error("wrong-type", message, value, help_)
-            elif not is_null(value) and (decoded := option_scalar(value)) is not False:
-                found[option] = decoded
-        return found
-
-    def json_schema(self, definitions: dict[str, JsonSchema]) -> JsonSchema:
-        either: JsonSchema = {
-            "anyOf": [{"type": ["string", "number", "boolean", "null"]}, self.items.json_schema(definitions)]
-        }
-        return {
-            "type": "object",
-            "properties": {**dict.fromkeys(sorted(VIRT_INSTALL_OPTIONS), either), "$patch": PATCH},
-            "additionalProperties": False,
-        }
-
-    def summary(self) -> str:
-        return "mapping to string \\| number \\| boolean \\| list of [Item](#item)"
-
-
 class Document(Shape[Plain]):
     """A document of the seed: a mapping, or a string taken literally."""
 
@@ -537,13 +251,6 @@ class SshOption(Shape["tuple[str, ...]"]):
     def json_schema(self, definitions: dict[str, JsonSchema]) -> JsonSchema:
         text = self.text.json_schema(definitions)
         return {"anyOf": [text, {"type": "array", "items": text}]}
-
-
-def check_ssh_option(name: str) -> tuple[str, str | None] | None:
-    """Judge the name of an ssh_config option."""
-    if re.fullmatch("[A-Za-z][A-Za-z0-9]*", name):
-        return None
-    return f"{name!r} is not an option of ssh_config", "like StrictHostKeyChecking"
 
 
 @record

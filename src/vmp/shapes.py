@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from vmp.diagnostics import Report, nearest
 from vmp.nodes import Mapping, Node, Plain, Scalar, Sequence, describe, is_null, plain_scalar, plain_value
+from vmp.texts import Judgement
 
 T = TypeVar("T")
 JsonSchema = dict[str, Any]
 Path = tuple[str, ...]
-Check = Callable[[str], "tuple[str, str | None] | None"]
-"""Judges a text: None if it is fine, else what is wrong and how to put it right."""
+Check = Callable[[str], Judgement]
 
 
 PATCH: JsonSchema = {
@@ -119,7 +119,7 @@ class Choice(Text):
         super().__init__(" or ".join(filter(None, [", ".join(map(repr, words[:-1])), repr(words[-1])])), self._judge)
         self.words = words
 
-    def _judge(self, text: str) -> tuple[str, str | None] | None:
+    def _judge(self, text: str) -> Judgement:
         if text in self.words:
             return None
         return f"{text!r} is not {self.wanted}", nearest(text, self.words)

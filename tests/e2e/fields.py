@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from vmp import schema
 from vmp.shapes import Choice, ListOf, MapOf, Options, Record, Shape, Text
+from vmp.virt_install import VirtInstall
 
 Registry = dict[str, Any]
 
@@ -540,7 +541,7 @@ def fields_of_schema(shape: Shape[Any] = schema.REGISTRY, path: str = "") -> Ite
         yield from fields_of_schema(shape.value, f"{path}.*")
     elif isinstance(shape, Options):
         yield from (f"{path}.*", f"{path}.(key)")
-    elif isinstance(shape, schema.VirtInstall):
+    elif isinstance(shape, VirtInstall):
         yield f"{path}.*"
         yield from fields_of_schema(shape.items, f"{path}.*")
     elif isinstance(shape, schema.SshOption):

@@ -14,7 +14,7 @@ import pytest
 from command_line import Outcome, run
 from injections import CANARY, INJECTIONS
 
-from vmp.schema import check_name
+from vmp.texts import check_name
 
 REGISTRY = """
 nodes: [{name: here, libvirt: {connection: {uri: 'qemu:///system'}}}]

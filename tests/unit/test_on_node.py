@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from command_line import run
 
+from vmp.provisioners.v1alpha1.connection import uri_on_node
 from vmp.provisioners.v1alpha1.runtime.definition import definition_of
 from vmp.provisioners.v1alpha1.runtime.facts import Vm, read_vm
 from vmp.provisioners.v1alpha1.runtime.node_download import clean_node, facts_for_node, make_there
 from vmp.provisioners.v1alpha1.runtime.ssh import ssh_command
-from vmp.schema import uri_on_node
+from vmp.uris import take_apart
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,8 @@ from vmp.schema import uri_on_node
     ],
 )
 def test_the_uri_on_the_node_is_that_of_the_same_libvirt(uri: str, there: str) -> None:
-    assert uri_on_node(uri) == there
+    parts = take_apart(uri)
+    assert parts and uri_on_node(parts) == there
 
 
 def registry(download: str | None, **tag: Any) -> dict[str, Any]:

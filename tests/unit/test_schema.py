@@ -16,6 +16,7 @@ from vmp import schema
 from vmp.diagnostics import Report
 from vmp.schema import REGISTRY, json_schema
 from vmp.shapes import Decoding, Record, camel_case
+from vmp.texts import check_name
 
 ROOT = Path(__file__).parent.parent.parent
 SCHEMA = json_schema()
@@ -179,7 +180,7 @@ def test_what_is_no_uri_is_refused(uri: str) -> None:
     ],
 )
 def test_names_of_vms_are_printable_and_fit_a_directory(name: str, allowed: bool) -> None:
-    assert (schema.check_name(name) is None) == allowed
+    assert (check_name(name) is None) == allowed
 
 
 def test_names_of_the_fields_are_as_the_registry_spells_them() -> None:

@@ -14,7 +14,8 @@ from vmp.provisioners.v1alpha1.runtime.facts import SECRETS, SOCKET, SSH_PASSWOR
 from vmp.provisioners.v1alpha1.runtime.knobs import KNOBS
 from vmp.provisioners.v1alpha1.static import STATIC_NAMES
 from vmp.provisioners.v1alpha1.virt_install import given_uuid
-from vmp.schema import Volume, check_host, is_too_long
+from vmp.schema import Volume
+from vmp.texts import check_host, is_too_long
 
 PREFIX = "V1ALPHA1_"
 """Variables that begin with this set knobs."""

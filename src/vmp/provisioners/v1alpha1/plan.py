@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vmp.configuration import Configuration
+from vmp.provisioners.v1alpha1.connection import ssh_facts, uri_on_node
 from vmp.provisioners.v1alpha1.runtime.facts import FORMAT
 from vmp.provisioners.v1alpha1.runtime.knobs import KNOBS
 from vmp.provisioners.v1alpha1.virt_install import (
@@ -15,7 +16,8 @@ from vmp.provisioners.v1alpha1.virt_install import (
     used_disks,
     used_networks,
 )
-from vmp.schema import Volume, ssh_gateway, uri_on_node
+from vmp.schema import Volume
+from vmp.uris import take_apart
 
 Plan = dict[str, Any]
 
@@ -64,20 +66,11 @@ def _set(**facts: Any) -> Plan:
 
 
 def _connection(configuration: Configuration) -> Plan:
-    uri = configuration.node.libvirt.connection.uri
-    gateway = ssh_gateway(uri)
-    ssh = _set(
-        host=gateway.host,
-        user=gateway.user,
-        port=gateway.port,
-        command=gateway.command,
-        keyfile=gateway.keyfile,
-        verify=gateway.verify,
-        knownHosts=gateway.known_hosts,
-        shared=gateway.shared,
-    )
+    text = configuration.node.libvirt.connection.uri
+    uri = take_apart(text)
+    assert uri, text
     on_node = uri_on_node(uri) if node_downloads(configuration) else ""
-    return _set(uri=uri, ssh=ssh if gateway.host else {}, uriOnNode=on_node)
+    return _set(uri=text, ssh=_set(**ssh_facts(uri)), uriOnNode=on_node)
 
 
 def node_downloads(configuration: Configuration) -> bool:

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 from vmp.configuration import Configuration
 from vmp.provisioners.v1alpha1.on_off import is_on_off
-from vmp.schema import Item, VmEntry
+from vmp.schema import VmEntry
+from vmp.virt_install import Item
 
 _INSTALL_METHODS = ("cdrom", "import", "install", "location", "pxe", "reinstall", "unattended")
 _NOT_OPTIONS = ("autostart",)
