@@ -185,7 +185,7 @@ def gen(shared: Shared, names: tuple[str, ...], base_dir: str, fleet: bool, chec
     """Write the provisioners of the named VMs, or of all.
 
     Either everything is written or, after any mistake, nothing. Files that do not change keep their time."""
-    from vmp.provisioners import FLEET, PROVISIONERS
+    from vmp.provisioners import FLEET, PROVISIONERS, render
     from vmp.tree import differences, others, write_trees
 
     compiler, report = _compiler(shared)
@@ -194,7 +194,7 @@ def gen(shared: Shared, names: tuple[str, ...], base_dir: str, fleet: bool, chec
         places = {item.vm.name: compiler.vms[item.vm.name].entries["name"].value.span for item in configurations}
         PROVISIONERS[FLEET].check_fleet(places, report)
     _stop_if_wrong(report, shared)
-    trees = {item.vm.name: PROVISIONERS[item.vm.provisioner].render(item) for item in configurations}
+    trees = {item.vm.name: render(item) for item in configurations}
     if fleet:
         trees[""] = PROVISIONERS[FLEET].render_fleet(list(trees))
     base = os.path.expanduser(base_dir) or "."

@@ -140,7 +140,7 @@ class Compiler:
             own_variables=frozenset(own_variables),
             places={key: value.span for key, value in written.items() if isinstance(value, Scalar)},
         )
-        provisioner.check(configuration, expanded, self._report)
+        provisioner.check(provisioner.plan(configuration), expanded, self._report)
         return configuration
 
     def _find_node(self, merged: Mapping, scope: Scope) -> str | None:

@@ -18,14 +18,14 @@ _URI = re.compile(
 class Uri(NamedTuple):
     """The parts of a URI; each is empty where the URI has none."""
 
-    driver: str
-    transport: str
-    user: str
-    host: str
+    driver: str = ""
+    transport: str = ""
+    user: str = ""
+    host: str = ""
     """A name or an address, without the brackets of IPv6."""
-    port: str
-    path: str
-    parameters: tuple[str, ...]
+    port: str = ""
+    path: str = ""
+    parameters: tuple[str, ...] = ()
     """What comes after the question mark: each as it is written, such as `keyfile=/my%20key`."""
 
 

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from command_line import run
 
+from vmp.provisioners.plan_v1alpha1 import node_plan
 from vmp.provisioners.v1alpha1.connection import uri_on_node
 from vmp.provisioners.v1alpha1.runtime.definition import definition_of
 from vmp.provisioners.v1alpha1.runtime.facts import Vm, read_vm
 from vmp.provisioners.v1alpha1.runtime.node_download import clean_node, facts_for_node, make_there
 from vmp.provisioners.v1alpha1.runtime.ssh import ssh_command
-from vmp.uris import take_apart
+from vmp.schema import Connection, NodeEntry, NodeLibvirt
 
 
 @pytest.mark.parametrize(
@@ -33,8 +34,8 @@ from vmp.uris import take_apart
     ],
 )
 def test_the_uri_on_the_node_is_that_of_the_same_libvirt(uri: str, there: str) -> None:
-    parts = take_apart(uri)
-    assert parts and uri_on_node(parts) == there
+    node = NodeEntry(name="far", libvirt=NodeLibvirt(connection=Connection(uri=uri)))
+    assert uri_on_node(node_plan(node).connection) == there
 
 
 def registry(download: str | None, **tag: Any) -> dict[str, Any]:

@@ -1,35 +1,53 @@
-"""The provisioners by the name that a registry gives. Versions never import each other."""
+"""The versions of the generated directory, by the name that a registry gives. Versions never import each other."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Mapping as MappingOf
-from typing import Protocol
+from typing import Any, NamedTuple
 
 from vmp.configuration import Configuration
 from vmp.diagnostics import Report, Span
 from vmp.nodes import Mapping
 from vmp.provisioners import v1alpha1
+from vmp.provisioners.plan_v1alpha1 import plan_v1alpha1
 from vmp.tree import Tree
 
 
-class Provisioner(Protocol):
+class Provisioner(NamedTuple):
     """What a version of the generated directory's format has to offer."""
 
-    def check(self, configuration: Configuration, vm: Mapping, report: Report) -> None:
-        """Report what this version cannot do; ``vm`` has the places of the values."""
+    plan: Callable[[Configuration], Any]
+    """Return what the version is told of a VM: records of its own."""
 
-    def render(self, configuration: Configuration) -> Tree:
-        """Return the directory. Called only for what :meth:`check` found nothing wrong with."""
+    check: Callable[[Any, Mapping, Report], None]
+    """Report what this version cannot do of a plan; the mapping has the places of the values."""
 
-    def check_fleet(self, places: MappingOf[str, Span], report: Report) -> None:
-        """Report VMs that cannot be managed together because of their names; ``places`` has where these are written."""
+    render: Callable[[Any], Tree]
+    """Return the directory of a plan. Called only for what :attr:`check` found nothing wrong with."""
 
-    def render_fleet(self, names: Iterable[str]) -> Tree:
-        """Return what manages the VMs of these names together, to stand in the directory that holds theirs."""
+    check_fleet: Callable[[MappingOf[str, Span], Report], None]
+    """Report VMs that cannot be managed together because of their names, which come with their places."""
+
+    render_fleet: Callable[[Iterable[str]], Tree]
+    """Return what manages the VMs of these names together, to stand in the directory that holds theirs."""
 
 
-PROVISIONERS: dict[str, Provisioner] = {"v1alpha1": v1alpha1}
+PROVISIONERS = {
+    "v1alpha1": Provisioner(
+        plan=plan_v1alpha1,
+        check=v1alpha1.check,
+        render=v1alpha1.render,
+        check_fleet=v1alpha1.check_fleet,
+        render_fleet=v1alpha1.render_fleet,
+    ),
+}
 
 FLEET = "v1alpha1"
 """The version whose fleets manage the VMs of all versions there are."""
+
+
+def render(configuration: Configuration) -> Tree:
+    """Return the directory of a VM."""
+    provisioner = PROVISIONERS[configuration.vm.provisioner]
+    return provisioner.render(provisioner.plan(configuration))

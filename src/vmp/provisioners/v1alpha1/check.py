@@ -5,20 +5,16 @@ from __future__ import annotations
 import posixpath
 import re
 
-from vmp.configuration import Configuration
-from vmp.diagnostics import Report, Span
-from vmp.nodes import Mapping, Sequence
+from vmp.diagnostics import Report
+from vmp.nodes import Mapping
 from vmp.provisioners.v1alpha1.check_options import check_options
-from vmp.provisioners.v1alpha1.places import at, place_of
+from vmp.provisioners.v1alpha1.identity import given_uuid
+from vmp.provisioners.v1alpha1.places import place_of
+from vmp.provisioners.v1alpha1.plan import Plan, Volume
 from vmp.provisioners.v1alpha1.runtime.facts import SECRETS, SOCKET, SSH_PASSWORD, VM_JSON
 from vmp.provisioners.v1alpha1.runtime.knobs import KNOBS
 from vmp.provisioners.v1alpha1.static import STATIC_NAMES
-from vmp.provisioners.v1alpha1.virt_install import given_uuid
-from vmp.schema import Volume
 from vmp.texts import check_host, is_too_long
-
-PREFIX = "V1ALPHA1_"
-"""Variables that begin with this set knobs."""
 
 GENERATED_NAMES = frozenset(
     {*STATIC_NAMES, "MANIFEST", VM_JSON, SECRETS, SSH_PASSWORD, SOCKET, "domain.xml", "known_hosts", "__pycache__"}
@@ -26,23 +22,21 @@ GENERATED_NAMES = frozenset(
 """Names in the directory that no path of the registry may take."""
 
 
-def check(configuration: Configuration, vm: Mapping, report: Report) -> None:
+def check(plan: Plan, vm: Mapping, report: Report) -> None:
     """Report what is wrong with one VM beyond the schema."""
-    _check_knobs(configuration, vm, report)
-    _check_volumes(configuration, vm, report)
-    _check_pools(vm, report)
-    _check_seed(configuration, vm, report)
-    _check_uuid(configuration, vm, report)
-    check_options(configuration, vm, report)
-    _check_ssh(configuration, vm, report)
+    _check_knobs(plan, vm, report)
+    _check_volumes(plan, vm, report)
+    _check_pools(plan, vm, report)
+    _check_seed(plan, vm, report)
+    _check_uuid(plan, vm, report)
+    check_options(plan, vm, report)
+    _check_ssh(plan, vm, report)
 
 
-def _check_knobs(configuration: Configuration, vm: Mapping, report: Report) -> None:
+def _check_knobs(plan: Plan, vm: Mapping, report: Report) -> None:
     knobs = {knob.name: knob for knob in KNOBS}
-    for name, value in configuration.variables.items():
-        if not name.startswith(PREFIX):
-            continue
-        span = configuration.places.get(name, vm.span)
+    for name, (value, _, place) in plan.settings.items():
+        span = place or vm.span
         if name not in knobs:
             report.error("unknown-variable", f"unknown knob {name!r}", span, help=report.nearest(name, knobs))
         elif name in ("V1ALPHA1_SSH_HOST", "V1ALPHA1_SSH_USER") and value and (wrong := check_host(value)):
@@ -51,51 +45,59 @@ def _check_knobs(configuration: Configuration, vm: Mapping, report: Report) -> N
             report.error("bad-value", f"{name} is {value!r}, not a number of seconds", span)
 
 
-def _check_uuid(configuration: Configuration, vm: Mapping, report: Report) -> None:
-    uuid = given_uuid(configuration.vm)
+def _check_uuid(plan: Plan, vm: Mapping, report: Report) -> None:
+    uuid = given_uuid(plan.domain)
     if uuid is not None and not re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", uuid):
         span = place_of(vm, "libvirt", "domain", "virtInstall", "uuid")
         report.error("bad-value", f"{uuid!r} is not a UUID", span)
 
 
-def _check_pools(vm: Mapping, report: Report) -> None:
-    pools = at(vm, "libvirt", "pools")
+def _check_pools(plan: Plan, vm: Mapping, report: Report) -> None:
     seen: set[str] = set()
-    for index, node in enumerate(pools.items if isinstance(pools, Sequence) else ()):
-        name = getattr(at(node, "name"), "text", "")
-        if name in seen:
+    for index, pool in enumerate(plan.pools):
+        if pool.name in seen:
             span = place_of(vm, "libvirt", "pools", index, "name")
-            report.error("duplicate-name", f"two pools are called {name!r}", span)
-        seen.add(name)
+            report.error("duplicate-name", f"two pools are called {pool.name!r}", span)
+        seen.add(pool.name)
 
 
-def _check_volumes(configuration: Configuration, vm: Mapping, report: Report) -> None:
-    seen: set[tuple[str, str]] = set()
-    declared = {(volume.pool_name, volume.name) for volume in configuration.vm.libvirt.volumes}
-    for index, volume in enumerate(configuration.vm.libvirt.volumes):
+def _check_volumes(plan: Plan, vm: Mapping, report: Report) -> None:
+    seen: set[str] = set()
+    declared = {volume.key for volume in plan.volumes}
+    for index, volume in enumerate(plan.volumes):
         place = ("libvirt", "volumes", index)
-        key = (volume.pool_name, volume.name)
-        if key in seen:
-            message = f"two volumes are called {volume.name!r} in pool {volume.pool_name!r}"
+        if volume.key in seen:
+            message = f"two volumes are called {volume.name!r} in pool {volume.pool!r}"
             report.error("duplicate-name", message, place_of(vm, *place, "name"))
-        _check_content(volume, vm, place, GENERATED_NAMES, report)
-        backing = volume.backing_volume
-        if backing and (found := (backing.pool_name, backing.name)) in declared and found not in seen:
+        _check_content(volume, vm, place, report)
+        backing = volume.backing
+        if backing and (found := f"{backing.pool}/{backing.name}") in declared and found not in seen:
             message = f"the backing volume {backing.name!r} is not made before {volume.name!r}"
             help_ = "volumes are made in the order of the list: move it up"
             report.error("bad-value", message, place_of(vm, *place, "backingVolume", "name"), help=help_)
-        seen.add(key)
+        seen.add(volume.key)
 
 
-def _check_upload_path(path: str, generated: frozenset[str], span: Span, report: Report) -> None:
-    normal = posixpath.normpath(path)
-    if normal in generated or normal.split("/")[0] in generated:
-        report.error("bad-path", f"{path!r} is a file of the provisioner itself", span, help="such as .images/disk.img")
+def _check_content(volume: Volume, vm: Mapping, place: tuple[str | int, ...], report: Report) -> None:
+    if volume.backing and volume.format not in ("qcow2", "qed"):
+        message = f"a volume of format {volume.format!r} cannot have a backing volume"
+        report.error("bad-value", message, place_of(vm, *place, "backingVolume"), help="use format: qcow2")
+    if not volume.file:
+        return
+    span = place_of(vm, *place, "uploadFile", "path")
+    path = posixpath.normpath(volume.file)
+    if path in GENERATED_NAMES or path.split("/")[0] in GENERATED_NAMES:
+        message = f"{volume.file!r} is a file of the provisioner itself"
+        report.error("bad-path", message, span, help="such as .images/disk.img")
+    if not volume.file.isprintable():
+        report.error("bad-path", "the path has a character that cannot be printed", span)
+    if is_too_long(volume.file, 200):
+        help_ = "200 bytes at most between two slashes, 1000 in all"
+        report.error("bad-path", "the path is too long", span, help=help_)
 
 
-def _check_ssh(configuration: Configuration, vm: Mapping, report: Report) -> None:
-    ssh = configuration.vm.ssh
-    for option, values in (ssh.options if ssh else {}).items():
+def _check_ssh(plan: Plan, vm: Mapping, report: Report) -> None:
+    for option, values in (plan.ssh.options if plan.ssh else {}).items():
         for index, value in enumerate(values):
             span = place_of(vm, "ssh", "options", option, index)
             if not value.isprintable():
@@ -105,27 +107,10 @@ def _check_ssh(configuration: Configuration, vm: Mapping, report: Report) -> Non
                 report.error("bad-value", wrong[0], span, help=wrong[1])
 
 
-def _check_content(
-    volume: Volume, vm: Mapping, place: tuple[str | int, ...], generated: frozenset[str], report: Report
-) -> None:
-    if volume.backing_volume and volume.format not in ("qcow2", "qed"):
-        message = f"a volume of format {volume.format!r} cannot have a backing volume"
-        report.error("bad-value", message, place_of(vm, *place, "backingVolume"), help="use format: qcow2")
-    if volume.upload_file:
-        _check_upload_path(volume.upload_file.path, generated, place_of(vm, *place, "uploadFile", "path"), report)
-    if volume.upload_file and not volume.upload_file.path.isprintable():
-        span = place_of(vm, *place, "uploadFile", "path")
-        report.error("bad-path", "the path has a character that cannot be printed", span)
-    if volume.upload_file and is_too_long(volume.upload_file.path, 200):
-        span = place_of(vm, *place, "uploadFile", "path")
-        help_ = "200 bytes at most between two slashes, 1000 in all"
-        report.error("bad-path", "the path is too long", span, help=help_)
-
-
-def _check_seed(configuration: Configuration, vm: Mapping, report: Report) -> None:
-    if configuration.vm.cloud_init is None:
+def _check_seed(plan: Plan, vm: Mapping, report: Report) -> None:
+    if plan.seed is None:
         return
-    path = configuration.vm.cloud_init.no_cloud.seed.path
+    path = plan.seed.path
     span = place_of(vm, "cloudInit", "noCloud", "seed", "path")
     first = path.split("/")[0]
     if path.startswith("/") or posixpath.normpath(path) != path or first == ".." or not path.isprintable():

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
-from vmp.configuration import Configuration
 from vmp.diagnostics import Report, Span, nearest
 from vmp.nodes import Mapping, Node, Sequence
 from vmp.provisioners.v1alpha1.on_off import is_on_off
+from vmp.provisioners.v1alpha1.options import PLAIN_OPTIONS, split_suboptions, uses
 from vmp.provisioners.v1alpha1.places import DOMAIN, at, place_of
-from vmp.provisioners.v1alpha1.virt_install import PLAIN_OPTIONS, split_suboptions
+from vmp.provisioners.v1alpha1.plan import Plan
 
 _NOT_IN_XML = re.compile("[\0-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 """What XML 1.0 has no way to write, DEL, and the carriage return, which every reader of XML turns into a newline.
@@ -28,17 +27,9 @@ _CPU_WORDS = ("host-passthrough", "host-model", "host-model-only", "host", "none
 """What virt-install takes for a mode where the model stands; any other word is a model to it."""
 
 
-class Use(NamedTuple):
-    """One use of an option: its suboptions, '' for a bare one, and where each of them is written."""
-
-    name: str
-    suboptions: dict[str, str]
-    place: Callable[..., Span]
-
-
-def check_options(configuration: Configuration, vm: Mapping, report: Report) -> None:
+def check_options(plan: Plan, vm: Mapping, report: Report) -> None:
     """Report what is wrong with the options of virt-install."""
-    options = configuration.vm.libvirt.domain.virt_install
+    options = plan.domain.options
     for option, value in options.items():
         if isinstance(value, str):
             span = partial(place_of, vm, *DOMAIN, option)
@@ -46,33 +37,17 @@ def check_options(configuration: Configuration, vm: Mapping, report: Report) -> 
             if option not in PLAIN_OPTIONS and re.search("['\"\\\\]", value):
                 _check_quotes(option, value, span(), report)
         for item in value if isinstance(value, tuple) else ():
-            for key, suboption in (item.options or {}).items():
+            for key, suboption in item.suboptions.items():
                 span = partial(_suboption_span, vm, option, item.name, key)
                 _check_key(option, key, suboption, span, report)
                 if isinstance(suboption, str):
                     _check_carried(suboption, span, report)
                     _check_suboption(option, key, suboption, span, report)
-    _check_macs(configuration, vm, report)
-    _check_sizes(configuration, vm, report)
-    _check_cpu(configuration, vm, report)
-    _check_disks(configuration, vm, report)
-    _check_shared_memory(configuration, vm, report)
-
-
-def _uses(configuration: Configuration, vm: Mapping, option: str) -> Iterator[Use]:
-    """Yield each use of an option, whether the registry has it as a list or as text."""
-    value = configuration.vm.libvirt.domain.virt_install.get(option)
-    for item in value if isinstance(value, tuple) else ():
-        found = {
-            key: "" if word is True else str(word) for key, word in (item.options or {}).items() if word is not False
-        }
-        yield Use(item.name, found, partial(_suboption_span, vm, option, item.name))
-    if isinstance(value, str):
-        try:
-            pairs = [part.partition("=") for part in split_suboptions(value)]
-        except ValueError:
-            return  # that has been reported
-        yield Use(option, {key: word for key, _, word in pairs}, lambda *_: place_of(vm, *DOMAIN, option))
+    _check_macs(plan, vm, report)
+    _check_sizes(plan, vm, report)
+    _check_cpu(plan, vm, report)
+    _check_disks(plan, vm, report)
+    _check_shared_memory(plan, vm, report)
 
 
 def _check_carried(text: str, span: Callable[[], Span], report: Report) -> None:
@@ -117,9 +92,9 @@ def _check_suboption(option: str, key: str, text: str, span: Callable[[], Span],
         report.error("bad-value", "a password is one line", span())
 
 
-def _check_macs(configuration: Configuration, vm: Mapping, report: Report) -> None:
+def _check_macs(plan: Plan, vm: Mapping, report: Report) -> None:
     seen: dict[str, str] = {}
-    for use in _uses(configuration, vm, "network"):
+    for use in uses(plan.domain.options, "network"):
         for key in ("mac", "mac.address"):
             mac = use.suboptions.get(key, "")
             if not mac or mac.lower() == "random":
@@ -136,12 +111,12 @@ def _check_macs(configuration: Configuration, vm: Mapping, report: Report) -> No
                 wrong = f"the interfaces {seen[mac.lower()]!r} and {use.name!r} have one MAC address, {mac!r}"
                 help_ = "give each its own, or leave it out: vmp derives one from the names"
             if wrong:
-                report.error("bad-value", wrong, use.place(key), help=help_)
+                report.error("bad-value", wrong, _suboption_span(vm, "network", use.name, key), help=help_)
             seen.setdefault(mac.lower(), use.name)
 
 
-def _check_sizes(configuration: Configuration, vm: Mapping, report: Report) -> None:
-    memory = configuration.vm.libvirt.domain.virt_install.get("memory")
+def _check_sizes(plan: Plan, vm: Mapping, report: Report) -> None:
+    memory = plan.domain.options.get("memory")
     if isinstance(memory, str) and re.fullmatch(r"[0-9.]+\s*[A-Za-z]+", memory):
         message, help_ = f"{memory!r} is not a size of memory", "a number of MiB, without a unit"
         report.error("bad-value", message, place_of(vm, *DOMAIN, "memory"), help=help_)
@@ -150,16 +125,16 @@ def _check_sizes(configuration: Configuration, vm: Mapping, report: Report) -> N
         "vcpus": (("vcpu", "vcpus", "maxvcpus", "vcpu.current"), "a number of CPUs, at least 1"),
     }
     for option, (keys, help_) in wanted.items():
-        for use in _uses(configuration, vm, option):
+        for use in uses(plan.domain.options, option):
             for key, word in use.suboptions.items():
                 number = word if key in keys else key if not word else ""
                 if re.fullmatch("0+(\\.0*)?", number):
                     message = f"a machine cannot have {number} for {option!r}"
-                    report.error("bad-value", message, use.place(key), help=help_)
+                    report.error("bad-value", message, _suboption_span(vm, option, use.name, key), help=help_)
 
 
-def _check_cpu(configuration: Configuration, vm: Mapping, report: Report) -> None:
-    for use in _uses(configuration, vm, "cpu"):
+def _check_cpu(plan: Plan, vm: Mapping, report: Report) -> None:
+    for use in uses(plan.domain.options, "cpu"):
         for key, word in use.suboptions.items():
             model = word if key == "model" else key if not word else ""
             spelled = model.lower().replace("_", "-")
@@ -170,47 +145,49 @@ def _check_cpu(configuration: Configuration, vm: Mapping, report: Report) -> Non
             else:
                 help_ = nearest(spelled, _CPU_MODES) or "the modes are host-passthrough, host-model and maximum"
             message = f"{model!r} would be the name of a CPU model, and there is none of that name"
-            report.error("bad-value", message, use.place(key), help=help_)
+            report.error("bad-value", message, _suboption_span(vm, "cpu", use.name, key), help=help_)
 
 
-def _check_disks(configuration: Configuration, vm: Mapping, report: Report) -> None:
+def _check_disks(plan: Plan, vm: Mapping, report: Report) -> None:
     """Report disks that virt-install itself was to make: it only describes the domain here, and makes none."""
-    own_pools = {pool.name for pool in configuration.vm.libvirt.pools}
-    volumes = {f"{volume.pool_name}/{volume.name}": None for volume in configuration.vm.libvirt.volumes}
-    for use in _uses(configuration, vm, "disk"):
+    own_pools = {pool.name for pool in plan.pools}
+    volumes = {volume.key: None for volume in plan.volumes}
+    for use in uses(plan.domain.options, "disk"):
         found = use.suboptions
         if not found.keys() & {"vol", "path"} and found.keys() & {"size", "pool"}:
             pool, size = found.get("pool", "default"), found.get("size", "10")
-            name = f"{configuration.vm.name}-{use.name}.qcow2"
+            name = f"{plan.name}-{use.name}.qcow2"
             report.error(
                 "bad-value",
                 "no disk is made from 'size' and 'pool': the domain could never start",
-                use.place("size" if "size" in found else "pool"),
+                _suboption_span(vm, "disk", use.name, "size" if "size" in found else "pool"),
                 help=f"declare it: libvirt.volumes: [{{name: {name}, poolName: {pool}, capacity: {size}GiB}}], "
                 f"and here vol: {pool}/{name}",
             )
         volume = found.get("vol", "")
         if volume and volume.partition("/")[0] in own_pools and volume not in volumes:
             message = f"disk {use.name!r} is volume {volume!r}, which is not among 'volumes'"
-            report.error("bad-value", message, use.place("vol"), help=report.nearest(volume, volumes))
+            report.error(
+                "bad-value", message, _suboption_span(vm, "disk", use.name, "vol"), help=report.nearest(volume, volumes)
+            )
 
 
-def _check_shared_memory(configuration: Configuration, vm: Mapping, report: Report) -> None:
+def _check_shared_memory(plan: Plan, vm: Mapping, report: Report) -> None:
     """Report virtiofs without memory that QEMU shares with virtiofsd (https://libvirt.org/kbase/virtiofs.html)."""
     shared = any(
         "shared" in (use.suboptions.get("access.mode"), use.suboptions.get("access_mode"))
-        for use in _uses(configuration, vm, "memorybacking")
+        for use in uses(plan.domain.options, "memorybacking")
     ) or any(
         word == "shared" and key.endswith(".memAccess")
-        for use in _uses(configuration, vm, "cpu")
+        for use in uses(plan.domain.options, "cpu")
         for key, word in use.suboptions.items()
     )
-    for use in _uses(configuration, vm, "filesystem"):
+    for use in uses(plan.domain.options, "filesystem"):
         for key in ("driver.type", "fsdriver"):
             if use.suboptions.get(key) == "virtiofs" and not shared:
                 message = "virtiofs needs memory that is shared with the host"
                 help_ = "add to virtInstall: memorybacking: source.type=memfd,access.mode=shared"
-                report.error("bad-value", message, use.place(key), help=help_)
+                report.error("bad-value", message, _suboption_span(vm, "filesystem", use.name, key), help=help_)
 
 
 def _suboption_span(vm: Mapping, option: str, name: str, key: str = "", *, at_key: bool = False) -> Span:

@@ -1,0 +1,129 @@
+"""vm.json: what provisioner.py is told of its VM, as plain data. What is not set is not written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vmp.provisioners.v1alpha1.connection import ssh_facts, uri_on_node
+from vmp.provisioners.v1alpha1.identity import domain_uuid
+from vmp.provisioners.v1alpha1.plan import Disk, Plan, Ssh, Volume
+from vmp.provisioners.v1alpha1.runtime.facts import FORMAT
+from vmp.provisioners.v1alpha1.runtime.knobs import KNOBS
+from vmp.provisioners.v1alpha1.virt_install import Words, asks_each_time, autostarts
+
+Facts = dict[str, Any]
+
+
+def vm_json(plan: Plan, words: Words) -> Facts:
+    """Return the content of vm.json; ``words`` are the options of virt-install."""
+    found = _set(
+        format=FORMAT,
+        name=plan.name,
+        node=plan.node.name,
+        connection=_connection(plan),
+        domain=_set(
+            name=plan.domain.name,
+            uuid=domain_uuid(plan),
+            autostart=autostarts(plan.domain),
+            virtInstall=list(words),
+            derivedMacs=words.macs,
+            secrets=bool(words.secrets),
+            volumes=[disk.volume for disk in plan.domain.disks if disk.volume],
+            networks=list(plan.domain.networks),
+            usedPools=_used_pools(plan),
+            askEachTime=asks_each_time(plan),
+        ),
+        image=_image(plan),
+        seed=_set(path=plan.seed.path if plan.seed else ""),
+        pools=[{"name": pool.name, "path": pool.path, "deletionPolicy": _policy(pool.retained)} for pool in plan.pools],
+        volumes=[_volume(plan, volume) for volume in plan.volumes],
+        knobs=_knobs(plan),
+    )
+    if plan.ssh is not None:
+        found["ssh"] = _ssh(plan.ssh)  # also an empty one: the VM can then be reached
+    return found
+
+
+def _set(**facts: Any) -> Facts:
+    """Leave out what is empty or false."""
+    return {key: value for key, value in facts.items() if value or (value == 0 and value is not False)}
+
+
+def _policy(retained: bool) -> str:
+    return "Retain" if retained else "Delete"
+
+
+def _connection(plan: Plan) -> Facts:
+    connection = plan.node.connection
+    on_node = uri_on_node(connection) if plan.node.downloads else ""
+    return _set(uri=connection.uri, ssh=_set(**ssh_facts(connection)), uriOnNode=on_node)
+
+
+def _used_pools(plan: Plan) -> list[str]:
+    """Return the pools of volumes and their backing volumes that are not the VM's own."""
+    used = [volume.pool for volume in plan.volumes]
+    used += [volume.backing.pool for volume in plan.volumes if volume.backing]
+    own = {pool.name for pool in plan.pools}
+    return [name for name in dict.fromkeys(used) if name not in own]
+
+
+def image_path(plan: Plan) -> str:
+    """Return where the image is downloaded to: the file of the volume that is named after the image."""
+    name = plan.image.volume_name
+    filled = [volume for volume in plan.volumes if volume.file]
+    named = [volume.file for volume in filled if volume.name == name]
+    named += [volume.file for volume in filled if volume.file.rpartition("/")[2] == name]
+    return named[0] if named else ""
+
+
+def _image(plan: Plan) -> Facts:
+    image, path = plan.image, image_path(plan)
+    on_node = path and plan.node.downloads
+    archive, checksum = image.archive, image.checksum
+    return _set(
+        reference=image.reference,
+        url=image.url,
+        path="" if on_node else path,
+        pathOnNode=image.volume_name if on_node else "",
+        archive=_set(type=archive.type, path=archive.member) if archive else None,
+        checksum=_set(algorithm=checksum.algorithm, value=checksum.value, url=checksum.url) if checksum else None,
+    )
+
+
+def _volume(plan: Plan, volume: Volume) -> Facts:
+    backing = volume.backing
+    return _set(
+        pool=volume.pool,
+        name=volume.name,
+        format=volume.format,
+        deletionPolicy=_policy(volume.retained),
+        capacity=volume.capacity,
+        file=volume.file,
+        byNode=bool(volume.file) and plan.node.downloads and volume.file == image_path(plan),
+        backing={"pool": backing.pool, "name": backing.name, "format": backing.format} if backing else None,
+        readOnly=_is_read_only(plan, volume),
+    )
+
+
+def _is_read_only(plan: Plan, volume: Volume) -> bool:
+    """Tell whether no guest writes to a volume: others are backed by it, or its disk is read-only."""
+    backing = [other.backing for other in plan.volumes if other.backing]
+    if (volume.pool, volume.name) in [(base.pool, base.name) for base in backing]:
+        return True
+    return Disk(volume.key, read_only=True) in plan.domain.disks
+
+
+def _ssh(ssh: Ssh) -> Facts:
+    options = [word for key, values in ssh.options.items() for value in values for word in ("-o", f"{key}={value}")]
+    return _set(options=options, password=bool(ssh.password))
+
+
+def _knobs(plan: Plan) -> dict[str, str]:
+    """Return the knobs that the registry sets. The VM's own ssh wins over a knob of its image or node."""
+    settings = plan.settings
+    found = {knob.name: settings[knob.name].value for knob in KNOBS if knob.name in settings}
+    if plan.ssh:
+        for name, word in (("V1ALPHA1_SSH_USER", plan.ssh.user), ("V1ALPHA1_SSH_HOST", plan.ssh.host)):
+            if word and not (name in settings and settings[name].own):
+                found[name] = word
+    return dict(sorted(found.items()))
