@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import hashlib
 import json
-import lzma
 import os
 import random
 import signal
@@ -18,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from archives import ARCHIVES, seven_zip
 from server import Fault, Server
 from world import ENVIRONMENT, Vm, generate
 
@@ -481,57 +479,32 @@ def test_a_sums_file_that_cannot_be_had_is_named(site: Site) -> None:
     assert site.gets() == []
 
 
-def seven_zip(members: dict[str, bytes], directory: Path) -> bytes:
-    for name, content in members.items():
-        (directory / name).write_bytes(content)
-    subprocess.run(["7z", "a", "made.7z", "--", *members], cwd=directory, check=True, capture_output=True)
-    content = (directory / "made.7z").read_bytes()
-    (directory / "made.7z").unlink()
-    return content
-
-
-def pack(kind: str, content: bytes, directory: Path) -> bytes:
-    match kind:
-        case "xz":
-            return lzma.compress(content, preset=0)
-        case "gz":
-            return gzip.compress(content, 1)
-        case "bz2":
-            return bz2.compress(content, 1)
-        case "zst":
-            return subprocess.run(["zstd", "-q", "-1"], input=content, check=True, capture_output=True).stdout
-    return seven_zip({"disk.raw": content}, directory)
-
-
-KINDS = ["xz", "gz", "bz2", "zst", "7z"]
+KINDS = list(ARCHIVES)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_archive_is_unpacked_or_refused_when_it_is_not_whole(site: Site, kind: str, tmp_path: Path) -> None:
-    (tmp_path / "work").mkdir()
-    whole = pack(kind, IMAGE, tmp_path / "work")
+def test_an_archive_is_unpacked_or_refused_when_it_is_not_whole(site: Site, kind: str) -> None:
+    pack, other = ARCHIVES[kind].pack, ARCHIVES[KINDS[KINDS.index(kind) - 1]].pack
+    whole = pack(IMAGE)
     site.put("image", whole)
     url = site.server.url("image")
     vm = site.vm(url=url, archive={"type": kind}, checksum={"value": sum_of(content=whole)})
     site.build(vm).check_returncode()
     clean(vm)
     vm = site.vm(url=url, archive={"type": kind})
-    for content in (whole[:-20], whole[: len(whole) // 2], IMAGE, pack(KINDS[KINDS.index(kind) - 1], IMAGE, tmp_path)):
+    for content in (whole[:-20], whole[: len(whole) // 2], IMAGE, other(IMAGE)):
         site.put("image", content)
         said = site.refused(vm)
         assert url in said and kind in said
         assert not parts(vm)
-    site.put("image", pack(kind, b"", tmp_path / "work"))
+    site.put("image", pack(b""))
     assert url in site.refused(vm)
     site.put("image", whole)
     site.build(vm).check_returncode()
 
 
-def test_of_a_7z_archive_with_several_files_one_has_to_be_named(site: Site, tmp_path: Path) -> None:
-    (tmp_path / "work").mkdir()
-    content = seven_zip(
-        {"disk of it's.raw": IMAGE, "readme.txt": b"read me", "-o.txt": OTHER, "@list": OTHER}, tmp_path / "work"
-    )
+def test_of_a_7z_archive_with_several_files_one_has_to_be_named(site: Site) -> None:
+    content = seven_zip({"disk of it's.raw": IMAGE, "readme.txt": b"read me", "-o.txt": OTHER, "@list": OTHER})
     site.put("image.7z", content)
     url = site.server.url("image.7z")
     said = site.refused(site.vm(url=url, archive={"type": "7z"}))

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+from archives import ARCHIVES
+
 from vmp import schema
 from vmp.provisioners.v1alpha1.runtime.download import UNPACKERS
 from vmp.provisioners.v1alpha1.runtime.knobs import KNOBS
@@ -14,11 +17,22 @@ from vmp.shapes import Choice, Record
 
 ROOT = Path(__file__).parent.parent.parent
 REFERENCE = (ROOT / "docs/reference/v1alpha1.md").read_text()
+PACKAGES = re.findall(r"^guest=\((.*?)^\)", (ROOT / "tests/lab/install").read_text(), re.M | re.S)[0].split()
+"""What the tests with guests need."""
 
 
-def test_each_type_of_archive_of_the_schema_can_be_unpacked() -> None:
+@pytest.mark.parametrize("place", ["schema", "tests/e2e/archives.py"])
+def test_each_type_of_archive_that_can_be_unpacked_is_known_everywhere(place: str) -> None:
     shape = Record(schema.Archive).keys["type"].shape
-    assert isinstance(shape, Choice) and set(shape.words) == set(UNPACKERS)
+    assert isinstance(shape, Choice)
+    assert set({"schema": shape.words, "tests/e2e/archives.py": ARCHIVES}[place]) == set(UNPACKERS)
+
+
+@pytest.mark.parametrize("kind", UNPACKERS)
+def test_what_unpacks_a_type_of_archive_is_named_in_the_reference_and_installed_for_the_tests(kind: str) -> None:
+    (needs,) = re.findall("^With an archive (.*?)\\. ", REFERENCE, re.M)
+    assert {f"`{program}`" for program in UNPACKERS[kind]} <= set(re.findall("`[^`]+`", needs))
+    assert ARCHIVES[kind].package in {*PACKAGES, "gzip"}, "gzip is part of every Debian"
 
 
 def test_the_makefile_has_the_targets_of_the_program_and_the_help_names_them() -> None:
