@@ -18,11 +18,12 @@ from compile import measure_compile
 from figures import Table, to_markdown, to_text
 from lifecycle import measure_lifecycle
 from machine import describe_load, describe_machine
+from nodes import measure_nodes
 from peer import describe_peer, install_peer
 from uploads import measure_uploads
 
 ROOT = Path(__file__).parent.parent
-PARTS = ("compile", "lifecycle", "uploads")
+PARTS = ("compile", "lifecycle", "nodes", "uploads")
 IN_LAB = "VMP_BENCH_IN_LAB"
 """Set in the lab: where kcli is, or empty."""
 PEER = "VMP_BENCH_PEER"
@@ -76,6 +77,8 @@ def _measure(part: str, directory: Path, quick: bool) -> list[Table]:
     elif part == "lifecycle":
         kcli = os.environ[IN_LAB]
         tables = measure_lifecycle(directory, Path(kcli) if kcli else None, *((2, 1) if quick else (15, 3)))
+    elif part == "nodes":
+        tables = measure_nodes(directory, 2 if quick else 7)
     elif quick:
         tables = measure_uploads(directory, 1, full_mib=128, sparse_mib=256, data_mib=20)
     else:

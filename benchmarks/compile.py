@@ -17,6 +17,7 @@ from pathlib import Path
 from figures import FIGURES, RATIOS, Row, Table, Usage, count, figure, measure, ratio
 from registries import registry, split_registry
 
+ROOT = Path(__file__).parent.parent
 VMP = [sys.executable, "-m", "vmp"]
 
 FLOOR = """
@@ -54,6 +55,10 @@ LIMITS = {
 }
 
 
+LAST_RELEASE = "52bd8255e2f3"
+"""The commit before the provisioner became one Python program: it wrote 31 files for a VM."""
+
+
 def measure_compile(directory: Path, quick: bool) -> list[Table]:
     """Return the tables: start-up, and gen for each number of VMs, from one file and from one file per VM."""
     # As where vmp is installed: its bytecode is there, whatever the environment says of writing any.
@@ -70,6 +75,7 @@ def measure_compile(directory: Path, quick: bool) -> list[Table]:
         ratios += found
         per_vm[number] = [value / number for value in seconds]
     ratios.insert(1, ratio(f"1: one file, {THERE} / {PASS}", per_vm[1], start_up[PASS], 13.4))
+    ratios += _beside_the_last_release(directory, 1 if quick else 5)
     ratios.append(ratio(f"10,000 / 1,000: one file, {THERE}, per VM", per_vm.get(10000, ()), per_vm.get(1000, ()), 1.2))
     return [*tables, Table(title="Compile: ratios of medians", header=RATIOS, rows=tuple(ratios))]
 
@@ -152,6 +158,33 @@ def _measure_gen(directory: Path, vms: int, runs: int) -> tuple[Table, list[Row]
     ]
     ratios.append(count(f"{vms:,}: peak memory of one file, {THERE}, in MB", round(peak), 120 if vms == 1000 else None))
     return table, ratios, seconds[f"one file, {THERE}"]
+
+
+def _beside_the_last_release(directory: Path, runs: int) -> list[Row]:
+    """Measure 1,000 VMs from nothing beside the last release, and count the files."""
+    old = directory / "last-release"
+    old.mkdir()
+    archive = subprocess.run(["git", "-C", str(ROOT), "archive", LAST_RELEASE, "src"], check=True, capture_output=True)
+    subprocess.run(["tar", "-x", "-C", str(old)], input=archive.stdout, check=True)
+    source, out = directory / "1000.yaml", directory / "out"
+    source.write_text(registry(1000))
+    gen = [*VMP, "gen", "--registry", str(source), "--base-dir", str(out)]
+    then = {**os.environ, "PYTHONPATH": str(old / "src")}
+    seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
+    files = 0
+    for number in range(runs + 1):  # the first compiles both to bytecode
+        for name, environment in (("ours", None), ("theirs", then)):
+            os.sync()
+            found = measure(gen, environment).seconds
+            if number:
+                seconds[name].append(found)
+            if name == "ours":
+                files = sum(path.is_file() for path in out.rglob("*"))
+            _remove(out)
+    return [
+        ratio("1,000: one file, nothing there / the same by the last release", seconds["ours"], seconds["theirs"], 0.6),
+        count("1,000: files", files, 10_000),
+    ]
 
 
 def _change_one(file: Path, number: int, memory: int) -> None:

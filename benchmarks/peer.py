@@ -73,7 +73,7 @@ class Peer:
 
     def create(self, name: str, image: str) -> list[str]:
         """Make and start one VM."""
-        parameters = ("memory=64", "numcpus=1", "disks=[1]", "nets=[]", "cloudinit=true", "machine=q35")
+        parameters = ("memory=64", "numcpus=1", "disks=[1]", "nets=[default]", "cloudinit=true", "machine=q35")
         given = [word for parameter in parameters for word in ("-P", parameter)]
         return [self._kcli, "create", "vm", "-i", image, *given, name]
 
@@ -93,7 +93,7 @@ class Peer:
         """Write the file of the plan of many VMs."""
         (self.home / "plan.yml").write_text(
             "".join(
-                f"{name}:\n  image: {image}\n  memory: 64\n  numcpus: 1\n  disks: [1]\n  nets: []\n"
+                f"{name}:\n  image: {image}\n  memory: 64\n  numcpus: 1\n  disks: [1]\n  nets: [default]\n"
                 "  cloudinit: true\n  machine: q35\n"
                 for name in names
             )
