@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -10,12 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from vmp.provisioners.v1alpha1 import joined
-
 PACKAGE = Path(__file__).parent.parent.parent / "src" / "vmp"
 
-RUNTIME = PACKAGE / "provisioners/v1alpha1/runtime"
-"""The provisioner's own house: its modules become provisioner.py, and use nothing of vmp."""
+RUNTIMES = sorted(PACKAGE.glob("provisioners/v*/runtime"))
+"""The provisioner's own house, in each version: its modules become provisioner.py, and use nothing of vmp."""
 
 SHARED = ("facts", "knobs")
 """The modules of it that the compiler reads: the names of files, and the table of knobs."""
@@ -75,7 +74,7 @@ HEAVY = {"yaml", "json", "difflib", "urllib", "hashlib", "shutil"}
 def _modules() -> dict[str, Path]:
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
-        if path.parent == RUNTIME:
+        if path.parent in RUNTIMES:
             continue
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
         found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
@@ -106,6 +105,10 @@ def _imports(path: Path, everywhere: bool = True) -> set[str]:
     return found
 
 
+def _name(path: Path) -> str:
+    return f"{path.parent.parent.name}-{path.stem}"
+
+
 def _target(module: str, name: str) -> str:
     return f"{module}.{name}" if f"{module}.{name}" in MODULES else module
 
@@ -118,21 +121,23 @@ def test_every_module_has_its_place_in_the_order() -> None:
 def test_dependencies_point_one_way(module: str) -> None:
     allowed = set(ORDER[: ORDER.index(module)])
     for used in _imports(MODULES[module]):
-        if used.split(".")[0] == "vmp" and not used.startswith("vmp.provisioners.v1alpha1.runtime."):
+        if used.split(".")[0] == "vmp" and ".runtime." not in used:
             assert used in allowed, f"{MODULES[module]} imports {used}, which comes after it in the order"
 
 
 def test_only_what_the_compiler_may_know_of_the_provisioner_is_imported() -> None:
     for path in MODULES.values():
         for used in _imports(path):
-            if used.startswith("vmp.provisioners.v1alpha1.runtime"):
+            if ".runtime" in used:
                 assert used.rpartition(".")[2] in SHARED, f"{path} imports {used}"
 
 
-@pytest.mark.parametrize("name", [path.stem for path in sorted(RUNTIME.glob("*.py"))])
-def test_the_modules_of_the_provisioner_import_only_those_before_them(name: str) -> None:
-    tree = ast.parse((RUNTIME / f"{name}.py").read_text())
-    before = set(joined.MODULES[: joined.MODULES.index(name)]) if name != "__init__" else set()
+@pytest.mark.parametrize("module", [path for runtime in RUNTIMES for path in sorted(runtime.glob("*.py"))], ids=_name)
+def test_the_modules_of_the_provisioner_import_only_those_before_them(module: Path) -> None:
+    name, version = module.stem, module.parent.parent.name
+    order = importlib.import_module(f"vmp.provisioners.{version}.joined").MODULES
+    tree = ast.parse(module.read_text())
+    before = set(order[: order.index(name)]) if name != "__init__" else set()
     for node in ast.walk(tree):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom):

@@ -10,7 +10,7 @@ from archives import ARCHIVES
 
 from vmp import schema
 from vmp.provisioners.v1alpha1.runtime.download import UNPACKERS
-from vmp.provisioners.v1alpha1.runtime.knobs import KNOBS
+from vmp.provisioners.v1alpha1.runtime.knobs import KNOBS, Knobs
 from vmp.provisioners.v1alpha1.runtime.targets import HELP, TARGETS
 from vmp.provisioners.v1alpha1.static import fleet_files, static_files
 from vmp.shapes import Choice, Record
@@ -41,6 +41,13 @@ def test_the_makefile_has_the_targets_of_the_program_and_the_help_names_them() -
     assert targets == list(TARGETS)
     assert all(re.search(rf"\b{re.escape(target)}\b", HELP) for target in TARGETS if target != "help")
     assert all(f"`{target}`" in REFERENCE for target in TARGETS if target != "help")
+
+
+def test_each_knob_of_the_table_is_a_value_that_the_program_can_use() -> None:
+    unset = vars(Knobs({}))
+    for knob in KNOBS:
+        values = vars(Knobs({knob.name: "4711"}))
+        assert [name for name in values if name != "texts" and values[name] != unset[name]], knob.name
 
 
 def test_makefiles_and_reference_have_the_table_of_knobs() -> None:

@@ -66,7 +66,7 @@ def test_the_disks_of_a_plan_say_which_volumes_no_guest_writes_to() -> None:
 
 
 def test_the_own_ssh_of_a_vm_wins_over_the_knob_of_a_node() -> None:
-    ssh = records.Ssh(user="me", host="", password="", options={})
+    ssh = records.Ssh(user="me", options={})
     for own, user in ((False, "me"), (True, "knob")):
         settings = {"V1ALPHA1_SSH_USER": records.Setting("knob", own, None)}
         assert vm_json(PLAN._replace(ssh=ssh, settings=settings))["knobs"] == {"V1ALPHA1_SSH_USER": user}

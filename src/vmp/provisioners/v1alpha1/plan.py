@@ -142,10 +142,10 @@ class Volume(NamedTuple):
 class Ssh(NamedTuple):
     """How the guest is reached; '' for what the registry leaves open."""
 
-    user: str
-    host: str
-    password: str
     options: Mapping[str, tuple[str, ...]]
+    user: str = ""
+    host: str = ""
+    password: str = ""
 
 
 class Setting(NamedTuple):
