@@ -213,7 +213,8 @@ def gen(shared: Shared, names: tuple[str, ...], base_dir: str, fleet: bool, chec
     if fleet:
         for name in others(base, compiler.vms):
             place = shlex.quote(os.path.normpath(os.path.join(base, name)))
-            sys.stderr.write(f"{place} is of no VM of the registry any more; to delete that VM: make -C {place} down\n")
+            message = f"{place} belongs to no VM of the registry any more: run make -C {place} down, then delete it\n"
+            sys.stderr.write(message)
 
 
 _CONFIG_EXAMPLES = """

@@ -81,8 +81,12 @@ def test_a_vm_that_has_left_the_registry_is_named_as_long_as_its_directory_is_th
     (base / "mine/Makefile").write_text("all:\n")
     said = gen(base, ["web"], "--fleet").errors
     place = shlex.quote(f"{base}/it's")
-    assert said.endswith(f"{place} is of no VM of the registry any more; to delete that VM: make -C {place} down\n")
-    done = subprocess.run(["sh", "-c", said.rpartition(": ")[2].strip() + " -n"], capture_output=True, text=True)
+    assert said.endswith(
+        f"{place} belongs to no VM of the registry any more: run make -C {place} down, then delete it\n"
+    )
+    done = subprocess.run(
+        ["sh", "-c", said.rpartition(": run ")[2].partition(", then")[0] + " -n"], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert "mine" not in said
     assert "any more" not in gen(base, ["web", "it's"], "--fleet", "web").errors, "it is in the registry"
