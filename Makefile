@@ -86,7 +86,7 @@ golden: .venv/.ready ## write the expected output of tests/cases anew; read the 
 	git diff --stat -- tests/cases
 
 .PHONY: bench
-bench: setup ## measure compile, life cycle and uploads beside kcli and the floor (BENCH='compile lifecycle uploads')
+bench: setup ## measure beside kcli and the floor (BENCH='compile lifecycle nodes uploads')
 	@$(bin)/python benchmarks/bench.py $(BENCH) $(BENCH_ARGS)
 
 .PHONY: bench-compile
