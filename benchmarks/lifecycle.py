@@ -16,7 +16,7 @@ from typing import NamedTuple
 from counts import count_connections, count_started
 from figures import FIGURES, NOT_MEASURED, RATIOS, Row, Table, figure, measure, ratio
 from peer import POOL, Peer
-from vms import IMAGES, PLUG, Floor, generate, make, make_fleet, make_pool, renew
+from vms import IMAGES, PATH, PLUG, Floor, generate, make, make_fleet, make_pool, renew
 
 FLEET = [f"vm{number:02}" for number in range(1, 21)]
 
@@ -74,7 +74,7 @@ def measure_lifecycle(directory: Path, kcli: Path | None, rounds: int, fleet_rou
     """Return the tables of one VM, of twenty, of the ratios, and of what is counted."""
     make_pool("default", IMAGES)
     make_pool(POOL, IMAGES.parent / POOL)
-    environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LANG": "C.UTF-8"}
+    environment = {"PATH": PATH, "HOME": "/nonexistent", "LANG": "C.UTF-8"}
     one, many = directory / "one", directory / "many"
     generate(["vm"], one)
     generate(FLEET, many)

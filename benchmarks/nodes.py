@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from figures import FIGURES, RATIOS, Table, figure, measure, ratio
-from vms import IMAGES, PLUG, build_image, compile_registry, make, make_fleet, make_pool, registry_of
+from vms import IMAGES, PATH, PLUG, build_image, compile_registry, make, make_fleet, make_pool, registry_of
 
 sys.path.append(str(Path(__file__).parent.parent / "tests/lab"))
 from link import Link
@@ -41,7 +41,7 @@ Host 127.0.0.1
 def measure_nodes(directory: Path, rounds: int) -> list[Table]:
     """Return the table of times, and of ratios."""
     names = [f"far{number:02}" for number in range(1, NODES + 1)]
-    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME": "/nonexistent", "LANG": "C.UTF-8"}
+    environment = {"PATH": PATH, "HOME": "/nonexistent", "LANG": "C.UTF-8"}
     times: dict[str, list[float]] = {}
     make_pool("default", IMAGES)
     with _nodes(directory / "nodes") as ports:

@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from vms import PATH
+
 POOL = "peer"
 """Of kcli's volumes, and of the image that they are based on."""
 
@@ -66,7 +68,7 @@ class Peer:
         (home / ".kcli").mkdir(parents=True)
         (home / ".kcli/config.yml").write_text(_CONFIGURATION)
         self.environment: Mapping[str, str] = {
-            "PATH": os.environ["PATH"],
+            "PATH": PATH,
             "HOME": str(home),
             "LANG": "C.UTF-8",
         }

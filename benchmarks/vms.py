@@ -13,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""As an administrator has it: what else the machine puts there, such as wrappers of python3, is not measured."""
 IMAGES = Path("/var/lib/libvirt/images")
 """The directory of the pool `default`."""
 
