@@ -126,7 +126,7 @@ class Stage:
         self.clear()
         written = self.folder / "written"
         if not written.exists():
-            generate(REGISTRY.format(url=self.server.url("").rstrip("/")), written)
+            generate(REGISTRY.format(url=self.server.url("").rstrip("/")), written, "--fleet")
         shutil.copytree(written, self.base)
         return {name: Vm(self.base / name) for name in ("vm", "other")}
 
@@ -183,6 +183,20 @@ def begin_again(stage: Stage, anew: bool) -> Vm:
     return vm
 
 
+def begin_fleet(stage: Stage, anew: bool) -> Vm:
+    """Two VMs, one after the other, by one process."""
+    stage.fresh()
+    return Vm(stage.base)
+
+
+def begin_running_fleet(stage: Stage, anew: bool) -> Vm:
+    if anew:
+        stage.fresh()
+    fleet = Vm(stage.base)
+    fleet.make("up")
+    return fleet
+
+
 def begin_guest(stage: Stage, anew: bool) -> Vm:
     """A guest that is ready, and whose host key is not known yet."""
     if anew:
@@ -209,6 +223,8 @@ SCENES = {
         Scene("up-again", ("up",), begin_again, kept=SHARED),
         Scene("down", ("down", PLUG), begin_shared, kept=SHARED),
         Scene("delete-all", ("delete-all",), begin_alone),
+        Scene("fleet-up", ("up",), begin_fleet),
+        Scene("fleet-down", ("down", PLUG), begin_running_fleet),
         Scene("delete-all-shared", ("delete-all",), begin_shared, kept=SHARED),
         Scene(
             "wait-for-ready", ("wait-for-ready",), begin_guest, kept=("",), unpredictable=("known_hosts", "boot.qcow2")
