@@ -23,6 +23,11 @@ DAEMON_DEATHS = {
     "daemon-before": "libvirtd is killed before the command, and started again after the run",
     "daemon-during": "… while this command of virsh runs; an upload has come half the way",
 }
+PAUSE = "pause-before"
+"""This command of virsh waits until the test lets it `go`. No fault of the matrix."""
+NONSENSE = "nonsense"
+"""This command of virsh is not carried out, and answered with NONSENSE_TEXT. No fault of the matrix."""
+NONSENSE_TEXT = "laufend virsh # <x/>"
 STALL = "stall-during"
 """Half an upload comes, and then nothing: time for a test to interrupt it. No fault of the matrix."""
 

@@ -6,14 +6,14 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from world import ENVIRONMENT, OUT_OF_REACH, Vm
 
-from faults.model import BOUNDED, HANGS, Fault
+from faults.model import BOUNDED, HANGS, NONSENSE_TEXT, Fault
 
 SHIM = Path(__file__).parent / "shim.sh"
 VIRSH_SHIM = (Path(__file__).parent / "virsh_shim.py", Path(__file__).parent.parent / "lab/between.py")
@@ -117,8 +117,10 @@ class Shims:
             environment={**ENVIRONMENT, "TMPDIR": str(folder / "tmp"), **_orders(folder, fault)},
         )
 
-    def run(self, vm: Vm, *arguments: str, fault: Fault | None = None) -> Run:
-        """Run targets, and wait until they end."""
+    def run(
+        self, vm: Vm, *arguments: str, fault: Fault | None = None, at_pause: Callable[[], None] | None = None
+    ) -> Run:
+        """Run targets, and wait until they end. At a fault that is a pause, the test acts."""
         prepared = self.prepare(vm, *arguments, fault=fault)
         said = prepared.folder / "said"
         with said.open("wb") as output:
@@ -131,7 +133,7 @@ class Shims:
                 start_new_session=True,
                 env=prepared.environment,
             )
-        ended = _watch(process, prepared, fault)
+        ended = _watch(process, prepared, fault, at_pause)
         orphans = prepared.orphans()
         left = [f"in TMPDIR: {path.name}" for path in (prepared.folder / "tmp").iterdir()] if ended else []
         return Run(
@@ -144,12 +146,18 @@ class Shims:
         )
 
 
-def _watch(process: subprocess.Popen[bytes], prepared: Prepared, fault: Fault | None) -> bool:
+def _watch(
+    process: subprocess.Popen[bytes], prepared: Prepared, fault: Fault | None, at_pause: Callable[[], None] | None
+) -> bool:
     """Wait until it ends, and end it like an impatient user when it hangs where nothing bounds it."""
     patience: float = DEADLINE_SECONDS
     impatient = fault is not None and fault.mode in HANGS and not is_bounded(fault)
     begin = time.monotonic()
     while process.poll() is None:
+        if at_pause and prepared.hit:
+            at_pause()
+            (prepared.folder / "go").touch()
+            at_pause = None
         if impatient and prepared.hit:
             impatient, patience, begin = False, PATIENCE_SECONDS, time.monotonic()
         if time.monotonic() - begin > patience:
@@ -174,6 +182,7 @@ def _orders(folder: Path, fault: Fault | None) -> dict[str, str]:
         "FAULT_MODE": fault.mode if fault else "",
         "FAULT_DELAY": str(DELAYS.get(fault.command, 0.03 if " " in fault.command else 0)) if fault else "0",
         "FAULT_SLEEP": "0.1",
+        "FAULT_NONSENSE": NONSENSE_TEXT,
         "FAULT_VIRSH": str(folder.parent / VIRSH_SHIM[0].name),
     }
 

@@ -57,6 +57,13 @@ def end_daemon() -> None:
     hit()
 
 
+def pause() -> None:
+    """The test does something meanwhile."""
+    hit()
+    while not (DIRECTORY / "go").exists():
+        time.sleep(0.005)
+
+
 def part(line: bytes) -> bytes:
     """Return the line as it is; but of an upload only a part comes, and then silence, as from a slow disk."""
     words = command_of(line.decode())
@@ -91,6 +98,12 @@ def main(real: str, arguments: list[str]) -> int:
             else:
                 slay()
             return None
+        if MODE == "pause-before":
+            pause()
+            return line
+        if MODE == "nonsense":
+            hit()
+            return mark_of(line).rstrip(b"\n") + b" ; echo '" + os.environb[b"FAULT_NONSENSE"] + b"'\n"
         if MODE == "fail-before":
             hit()
             os.write(2, b"error: a fault on purpose\n")

@@ -34,10 +34,6 @@ class Link:
         """Seconds, each way."""
         self.cut_after: int | None = None
         """Cut all connections once clients have sent so many more bytes."""
-        self.is_down = False
-        """No connection comes about any more."""
-        self.goes_down = False
-        """It is down after the cut."""
         self.port = 0
         self.connections = 0
         """How many there were."""
@@ -84,9 +80,6 @@ class Link:
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        if self.is_down:
-            writer.transport.abort()
-            return
         try:
             if isinstance(self.target, str):
                 far_reader, far_writer = await asyncio.open_unix_connection(self.target)
@@ -126,7 +119,6 @@ class Link:
                 self.cut_after -= len(data)
                 if self.cut_after < 0:
                     self.cut_after = None
-                    self.is_down = self.goes_down
                     await self._cut()
             await queue.put((time.monotonic() + self.delay, data))
         with suppress(OSError):

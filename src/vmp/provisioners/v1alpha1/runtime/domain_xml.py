@@ -56,7 +56,7 @@ def _stamp(basis: str, text: str) -> str:
 def _basis(vm: Vm, virsh: Virsh, volumes: Volumes) -> str:
     """Return what the answer depends on beyond the definition: the node, its versions, and where the volumes are."""
     versions = virsh.ask("version", "--daemon")
-    abilities = parse(virsh.ask("domcapabilities"), "the node's abilities")
+    abilities = parse(virsh.ask("domcapabilities"), "libvirt's answer about the node's abilities")
     found = [vm.uri, versions, *[abilities.findtext(name) or "" for name in ("path", "domain", "machine", "arch")]]
     for facts in volumes.values():
         found += [facts.path, facts.format] if facts else [""]
@@ -72,7 +72,7 @@ def _ask(vm: Vm, volumes: Volumes, answers: Answers | None) -> Element:
         found = _ask_virt_install(vm)
         if answers and question:
             answers.give(question, found, _own(vm, volumes))
-    root = parse(found, "virt-install's definition")
+    root = parse(found, "virt-install's answer")
     for element in root.iter():
         for key, value in element.attrib.items():
             if value in secrets:
@@ -91,8 +91,9 @@ def _ask_virt_install(vm: Vm) -> str:
     if ended.code == 127:
         raise Problem("virt-install is not installed; it is needed to make the domain")
     if ended.code:
-        raise Problem(f"virt-install refused the definition: {(ended.errors or ended.output).strip()}")
-    root = parse(ended.output, "virt-install's definition")
+        reason = (ended.errors or ended.output).strip() or f"it said nothing (exit code {ended.code})"
+        raise Problem(f"virt-install refused the definition: {reason}")
+    root = parse(ended.output, "virt-install's answer")
     if any(f"&amp;{name};" in ended.output for name in ("amp", "lt", "gt", "quot", "apos")):
         _unescape_twice(vm, root)
     return ElementTree.tostring(root, encoding="unicode")
@@ -154,7 +155,7 @@ class Answers:
 
     def give(self, question: str, answer: str, own: dict[str, str]) -> None:
         """Keep the answer to a machine, with its own words taken out."""
-        root = parse(answer, "virt-install's definition")
+        root = parse(answer, "virt-install's answer")
         for element in root.iter():
             for key, value in element.attrib.items():
                 if (element.tag, key) in (("mac", "address"), ("source", "file")):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from .definition import is_current
 from .domain_xml import Answers
 from .facts import Vm, read_vm
-from .libvirt import NAMESPACE, list_domains, parse
+from .libvirt import NAMESPACE, domain_state, list_domains, parse
 from .node import connection
 from .programs import end_all
 from .say import Problem, write
@@ -120,7 +120,7 @@ def _judge_vm(vm: Vm, virsh: Virsh, domains: dict[str, str], running: dict[str, 
         return Judged("another domain of that name" if taken else "not there", False)
     state = "running" if uuid in running else "shut off" if uuid in off else ""
     if not state:
-        state = virsh.ask("domstate", f"--domain={uuid}").strip()
+        state = domain_state(virsh, uuid) or "not there"
     try:
         mark = parse(virsh.ask("metadata", f"--domain={uuid}", f"--uri={NAMESPACE}"), "a mark").attrib
         current = domains[uuid] == vm.domain.name and is_current(vm, dict(mark))

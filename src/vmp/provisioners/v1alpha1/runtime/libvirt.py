@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from .conversation import Failed
-from .say import Problem
+from .say import Problem, printable
 from .virsh import Virsh
 
 NAMESPACE = "urn:vmp:v1alpha1"
@@ -17,6 +18,8 @@ MARK = f"{{{NAMESPACE}}}provisioner"
 """The element in a domain's metadata by which it is known to be made by a provisioner."""
 
 RUNNING = ("running", "idle", "blocked")
+_STATES = ("no state", *RUNNING, "paused", "in shutdown", "shut off", "crashed", "pmsuspended")
+"""What `virsh domstate` says."""
 
 
 class Domain(NamedTuple):
@@ -51,7 +54,15 @@ def parse(xml: str, what: str) -> Element:
     try:
         return ElementTree.fromstring(xml)
     except ElementTree.ParseError as error:
-        raise Problem(f"libvirt's answer about {what} is not XML: {error}") from None
+        raise Problem(f"{what} is not XML: {error}") from None
+
+
+def nonsense(what: str, answer: str) -> Problem:
+    """Return the error for an answer that virsh does not give."""
+    return Problem(
+        f"virsh's answer about {what} makes no sense: '{printable(answer, 1)}'",
+        "perhaps another program stands in its place: 'command -v virsh' tells",
+    )
 
 
 def names(virsh: Virsh, command: str, *options: str) -> list[str]:
@@ -71,8 +82,10 @@ def list_domains(virsh: Virsh, *options: str) -> dict[str, str]:
     found = {}
     for line in virsh.ask("list", "--all", "--uuid", "--name", *options).splitlines():
         uuid, _, name = line.strip(" \n").partition(" ")
-        if name:
+        if name and re.fullmatch("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", uuid):
             found[uuid] = name
+        elif uuid:
+            raise nonsense("the domains", line)
     return found
 
 
@@ -81,8 +94,9 @@ def look_at_domain(virsh: Virsh, uuid: str, domains: dict[str, str]) -> Domain |
     while uuid in domains:
         try:
             xml = virsh.ask("dumpxml", f"--domain={uuid}")
-            state = virsh.ask("domstate", f"--domain={uuid}").strip()
-            return Domain(domains[uuid], state, parse(xml, f"domain {domains[uuid]}"))
+            return Domain(
+                domains[uuid], _ask_state(virsh, uuid), parse(xml, f"libvirt's answer about domain {domains[uuid]}")
+            )
         except Failed:
             again = list_domains(virsh)
             if uuid in again:
@@ -94,11 +108,18 @@ def look_at_domain(virsh: Virsh, uuid: str, domains: dict[str, str]) -> Domain |
 def domain_state(virsh: Virsh, uuid: str) -> str:
     """Return the state of a domain; '' where there is none."""
     try:
-        return virsh.ask("domstate", f"--domain={uuid}").strip()
+        return _ask_state(virsh, uuid)
     except Failed:
         if uuid in list_domains(virsh):
             raise
         return ""
+
+
+def _ask_state(virsh: Virsh, uuid: str) -> str:
+    answer = virsh.ask("domstate", f"--domain={uuid}")
+    if answer.strip() not in _STATES:
+        raise nonsense("the domain's state", answer)
+    return answer.strip()
 
 
 def pool_path(virsh: Virsh, pool: str) -> str:
@@ -109,7 +130,7 @@ def pool_path(virsh: Virsh, pool: str) -> str:
         if pool in names(virsh, "pool-list", "--all"):
             raise
         return ""
-    return parse(xml, f"pool {pool}").findtext("target/path") or ""
+    return parse(xml, f"libvirt's answer about pool {pool}").findtext("target/path") or ""
 
 
 def list_volumes(virsh: Virsh, pool: str) -> dict[str, str]:
@@ -128,8 +149,10 @@ def list_volumes(virsh: Virsh, pool: str) -> dict[str, str]:
         name, slash, path = line[1:].partition("/")
         if slash and name.endswith("  "):
             found[name.rstrip()] = f"/{path}"
-        elif line.strip():  # of a pool whose paths are none, such as rbd: name, blanks, path
+        elif line[:1] == " " and len(line.split()) > 1:  # of a pool whose paths are none, such as rbd
             found[line.split()[0]] = line.split()[-1]
+        elif line.strip():
+            raise nonsense(f"the volumes of pool {pool}", line)
     return found
 
 
@@ -149,26 +172,34 @@ def look_at_volume(virsh: Virsh, pool: str, name: str) -> VolumeFacts | None:
 
 def glance_at_volume(virsh: Virsh, pool: str, name: str) -> VolumeFacts | None:
     """Return a volume as `look_at_volume` does, and change nothing: one whose file was removed is not there."""
-    if name not in list_volumes(virsh, pool):
-        return None
-    try:
-        return volume_facts(virsh.ask("vol-dumpxml", f"--pool={pool}", f"--vol={name}"))
-    except Failed:
-        list_volumes(virsh, pool)  # which fails, too, if the connection is what failed
-        return None
+    for _ in range(2):  # one failure can be the connection's: then the list, or the second time, tells
+        if name not in list_volumes(virsh, pool):
+            return None
+        try:
+            return volume_facts(virsh.ask("vol-dumpxml", f"--pool={pool}", f"--vol={name}"))
+        except Failed:
+            continue
+    list_volumes(virsh, pool)
+    return None
 
 
 def volume_facts(xml: str) -> VolumeFacts:
     """Read what `vol-dumpxml` prints."""
-    root = parse(xml, "a volume")
+    root = parse(xml, "libvirt's answer about a volume")
     target = root.find("target/format")
     return VolumeFacts(
         path=root.findtext("target/path") or root.findtext("key") or "",
-        capacity=int(root.findtext("capacity") or 0),
-        physical=int(root.findtext("physical") or root.findtext("allocation") or 0),
+        capacity=_bytes(root.findtext("capacity")),
+        physical=_bytes(root.findtext("physical") or root.findtext("allocation")),
         format=target.get("type", "") if target is not None else "",
         backing=root.findtext("backingStore/path") or "",
     )
+
+
+def _bytes(text: str | None) -> int:
+    if text and not text.isdecimal():
+        raise nonsense("a volume's size", text)
+    return int(text or 0)
 
 
 def disk_sources(xml: Element) -> Iterator[str]:

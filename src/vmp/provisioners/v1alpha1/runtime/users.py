@@ -71,7 +71,7 @@ def _backing_of_volume(virsh: Virsh, path: str, pool: str, name: str) -> str:
 
 def _add_domain(vm: Vm, virsh: Virsh, users: Users, uuid: str, name: str, options: list[str]) -> None:
     try:
-        xml = parse(virsh.ask("dumpxml", *options, f"--domain={uuid}"), f"domain {name}")
+        xml = parse(virsh.ask("dumpxml", *options, f"--domain={uuid}"), f"libvirt's answer about domain {name}")
     except Failed:
         if uuid in list_domains(virsh):
             raise
