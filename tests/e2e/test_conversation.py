@@ -48,24 +48,6 @@ def test_with_v_each_command_is_shown_in_a_form_that_can_be_pasted(web: Vm) -> N
     assert domain_state() == "gone"
 
 
-def test_facts_that_are_not_as_vmp_writes_them_end_in_one_clear_error(web: Vm) -> None:
-    facts = web.directory / "vm.json"
-    text = facts.read_text()
-    broken = {
-        text[:100]: "vm.json is not JSON",
-        text.replace('"format": 1', '"format": 2'): "vm.json is of form 2, and this provisioner.py reads form 1",
-        text.replace('"domain"', '"somain"'): "vm.json is not as vmp writes it",
-        "[]": "vm.json is of form None",
-    }
-    for content, words in broken.items():
-        facts.write_text(content)
-        refused = web.make("up", check=False)
-        assert refused.returncode == 2 and words in refused.stderr and "vmp gen" in refused.stderr, refused.stderr
-        assert "Traceback" not in refused.stderr
-    facts.unlink()
-    assert "there is no vm.json" in web.make("status", check=False).stderr
-
-
 NONSENSE = """#!/bin/sh
 [ $# -gt 3 ] || exec sleep 1000
 case $4 in
@@ -89,30 +71,12 @@ def test_an_answer_that_makes_no_sense_is_an_error_and_changes_nothing(web: Vm, 
     web.make("delete-all")
 
 
-def test_a_directory_that_cannot_be_written_is_named_and_questions_go_on(web: Vm) -> None:
+def test_words_of_the_conversation_in_an_answer_are_only_words(web: Vm) -> None:
     web.make("up")
-    subprocess.run(["mount", "--bind", web.directory, web.directory], check=True)
-    try:
-        subprocess.run(["mount", "-o", "remount,bind,ro", web.directory], check=True)
-        for target in ("up", "down"):
-            done = web.make(target, check=False)
-            assert done.returncode != 0 and "cannot write ./.lock: Read-only file system" in done.stderr, done.stderr
-        assert "running" in web.make("status").stdout
-    finally:
-        subprocess.run(["umount", web.directory], check=True)
-    assert domain_state() == "running"
+    words = "virsh # \nerror: Disconnected from qemu:///system due to end of file\n/@/x/1>\n/@/x/1<\nvirsh > virsh # "
+    subprocess.run(["virsh", "-q", "desc", "web", "--live", "--config", "--new-desc", words], check=True)
+    assert web.make("up").stderr == "web: is running\n"
+    assert "running" in web.make("status").stdout
+    web.make("restart")
     web.make("delete-all")
-
-
-def test_a_python_that_is_too_old_is_said_in_one_line(web: Vm, tmp_path: Path) -> None:
-    (tmp_path / "bin").mkdir()
-    (old := tmp_path / "bin/python3").write_text(
-        "#!/bin/sh\n"
-        'while [ $# -gt 0 ] && [ "$1" != -c ]; do shift; done\n'
-        "program=\"import sys; sys.version_info = (3, 8, 10); sys.version = '3.8.10'\n$2\"; shift 2\n"
-        'exec /usr/bin/python3 -I -S -c "$program" "$@"\n'
-    )
-    old.chmod(0o755)
-    done = web.make("status", check=False, environment={"PATH": f"{old.parent}:{ENVIRONMENT['PATH']}"})
-    said = [line for line in done.stderr.splitlines() if not line.startswith("make")]
-    assert done.returncode != 0 and len(said) == 1 and "3.9" in said[0], done.stderr
+    assert domain_state() == "gone"

@@ -13,6 +13,7 @@ from collections.abc import Callable
 MODULES = (
     "say",
     "knobs",
+    "vm_json",
     "facts",
     "programs",
     "files",

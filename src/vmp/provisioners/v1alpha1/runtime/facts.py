@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 from typing import Any, NamedTuple
 
 from .knobs import Knobs
 from .say import Problem, write
+from .vm_json import check_kinds, read_json
 
 FORMAT = 1
 """The form of vm.json that this file reads. A newer form needs the provisioner.py that came with it."""
@@ -184,7 +185,10 @@ class Vm:
         """Return the domain's passwords, by what stands for each in the options of virt-install."""
         if not self.facts["domain"].get("secrets"):
             return {}
-        found: dict[str, str] = _read_json(self.file(SECRETS), SECRETS, "which holds passwords of the domain")
+        found = read_json(self.file(SECRETS), SECRETS, "which holds passwords of the domain")
+        wanted = re.findall("secret-[0-9a-f]{32}", " ".join(self.domain.virt_install))
+        if not isinstance(found, dict) or not all(isinstance(found.get(name), str) for name in wanted):
+            raise Problem(f"{SECRETS} does not hold the passwords that {VM_JSON} names", "'vmp gen' writes both anew")
         return found
 
 
@@ -206,6 +210,8 @@ def _volume(facts: dict[str, Any]) -> Volume:
 
 def bytes_of(capacity: str) -> int:
     """Return the bytes of a capacity in virsh's units: K and KiB are 1024 bytes, KB is 1000."""
+    if not re.fullmatch("[0-9]+([kmgtpe](i?b)?|b|bytes?)?", capacity, re.IGNORECASE):
+        raise ValueError(f"'{capacity}' is no capacity")
     unit = capacity.lstrip("0123456789").lower()
     power = "kmgtpe".find(unit[:1]) + 1 if unit else 0
     factor = 1000 if unit[1:] == "b" else 1024
@@ -214,7 +220,7 @@ def bytes_of(capacity: str) -> int:
 
 def read_vm(directory: str, name: str = "") -> Vm:
     """Read the machine of a directory; ``name`` is how messages call the file."""
-    facts = _read_json(os.path.join(directory, VM_JSON), name or VM_JSON, "")
+    facts = read_json(os.path.join(directory, VM_JSON), name or VM_JSON, "")
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
         form = facts.get("format") if isinstance(facts, dict) else None
         raise Problem(
@@ -222,18 +228,10 @@ def read_vm(directory: str, name: str = "") -> Vm:
             "'vmp gen' writes both anew; they belong together",
         )
     try:
+        check_kinds(facts)
         return Vm(directory, facts)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise Problem(f"{name or VM_JSON} is not as vmp writes it: {error!r}", "'vmp gen' writes it anew") from None
-
-
-def _read_json(path: str, name: str, meaning: str) -> Any:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except FileNotFoundError:
-        raise Problem(f"there is no {name}{meaning and ', ' + meaning}", "'vmp gen' writes it") from None
-    except OSError as error:
-        raise Problem(f"cannot read {name}: {error.strerror}") from None
-    except ValueError as error:
-        raise Problem(f"{name} is not JSON: {error}", "'vmp gen' writes it anew") from None
+    except KeyError as error:
+        reason = f"{error} is missing"
+    except (TypeError, AttributeError, ValueError) as error:
+        reason = str(error)
+    raise Problem(f"{name or VM_JSON} is not as vmp writes it: {reason}", "'vmp gen' writes it anew")

@@ -57,7 +57,10 @@ def lock(path: str, name: str, who: str) -> Iterator[None]:
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     except OSError as error:
-        raise Problem(f"cannot write {path}: {error.strerror}") from None
+        raise Problem(
+            f"cannot write {path}: {error.strerror}",
+            "a run writes into this directory: make it writable, or use a copy of it elsewhere",
+        ) from None
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

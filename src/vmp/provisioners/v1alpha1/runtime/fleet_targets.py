@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 import os
 import re
 import subprocess
@@ -15,15 +14,17 @@ from functools import partial
 
 from .definition import tell_stale
 from .facts import Vm
-from .files import read_text
 from .fleet import Fleet, Judged, at_once, make_of
 from .libvirt import list_domains, look_at_domain
 from .lifecycle import Run
 from .look import Seen, refuse_foreign_domain
 from .say import Problem, write
 from .targets import perform
+from .vm_json import read_json
 
 VMS_JSON = "vms.json"
+FLEET = ".fleet"
+"""The directory of a fleet's own program."""
 
 HELP_FLEET = """\
 All VMs of this directory, or those in VMS.
@@ -168,10 +169,11 @@ def run_fleet(base: str, target: str) -> int:
     if target == "help":
         write(HELP_FLEET, stream=1)
         return 0
-    try:
-        names = select(json.loads(read_text(os.path.join(base, ".fleet", VMS_JSON)))["vms"])
-    except (ValueError, KeyError):
-        raise Problem(f".fleet/{VMS_JSON} is not as vmp writes it", "'vmp gen --fleet' writes it anew") from None
+    facts = read_json(os.path.join(base, FLEET, VMS_JSON), f"{FLEET}/{VMS_JSON}", "which names the VMs of the fleet")
+    names = facts.get("vms") if isinstance(facts, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise Problem(f"{FLEET}/{VMS_JSON} is not as vmp writes it", "'vmp gen --fleet' writes it anew")
+    names = select(names)
     if target == "list":
         for name in names:
             write(name, stream=1)

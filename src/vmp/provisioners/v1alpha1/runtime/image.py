@@ -27,6 +27,8 @@ def need_for_image(vm: Vm) -> None:
     """Name what is not installed, before anything is changed."""
     if needs_image(vm):
         need("download the image", "curl")
+        if vm.image.archive not in ("", *UNPACKERS):
+            raise Problem(f"{VM_JSON}: there is no archive of type '{vm.image.archive}'", "'vmp gen' writes it anew")
         if vm.image.archive:
             need("unpack the image", *UNPACKERS[vm.image.archive])
 

@@ -44,6 +44,7 @@ def prepare(run: Run, *, makes_domain: bool = False) -> Seen:
     check_node(run.vm, run.virsh)
     if makes_domain and seen.domain is None:
         need("make the domain", "virt-install")
+        run.vm.secrets()
         if not os.path.exists(run.vm.file("domain.xml")):
             check_osinfo(run.vm)
     return seen

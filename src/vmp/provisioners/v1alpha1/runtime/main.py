@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Sequence
 
 from .facts import Vm, read_vm
-from .fleet_targets import VMS_JSON, run_fleet
+from .fleet_targets import FLEET, VMS_JSON, run_fleet
 from .lifecycle import Run
 from .node import as_ssh, connection
 from .programs import end_all
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     here = os.path.dirname(os.path.abspath(__file__))
     os.chdir(here)
     target = arguments[0] if arguments else "help"
-    if os.path.exists(VMS_JSON):
+    if os.path.basename(here) == FLEET or os.path.exists(VMS_JSON):
         return _end_in_words("", lambda: run_fleet(os.path.dirname(here), target))
     if target not in TARGETS:
         write(f"there is no target '{target}'; 'make help' lists them")
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _perform_one(vm: Vm, target: str) -> int:
-    virsh = Virsh(connection(vm), vm.knobs.command_timeout)
+    virsh = Virsh(connection(vm), vm.knobs.command_timeout, shown_uri=vm.uri)
     try:
         return perform(Run(vm, virsh), target)
     finally:
