@@ -229,7 +229,7 @@ def must_find(vm: Vm, virsh: Virsh) -> str:
     try:
         found = find_address(vm, virsh)
     except Lost as error:
-        raise Problem("no address was found", str(error)) from None
+        raise Problem("no address was found", str(error), *error.hints) from None
     if not found.ip:
         raise Problem("no address was found", *found.reasons)
     return found.ip

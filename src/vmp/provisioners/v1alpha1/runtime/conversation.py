@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import shlex
 import subprocess
 import time
 from collections.abc import Sequence
@@ -38,6 +39,18 @@ class Lost(Problem):
 
 class Hung(Lost):
     """virsh has not answered in time, and was ended."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"virsh took longer than {seconds:g} seconds and was ended",
+            "V1ALPHA1_COMMAND_TIMEOUT_SECS gives it more time; V=1 shows what it was asked",
+        )
+
+
+def lost(uri: str, words: str = "") -> Lost:
+    """Return the error of a virsh that has ended by itself; ``words`` are its own."""
+    hint = f"see whether libvirt answers: {shlex.join(['virsh', '-c', uri, 'version'])}"
+    return Lost(words or f"the connection to {uri} was lost", hint)
 
 
 class Answer(NamedTuple):
@@ -115,7 +128,7 @@ class Conversation:
                 left = None if deadline is None else deadline - time.monotonic()
                 events = selector.select(left) if left is None or left > 0 else []
                 if not events:
-                    raise Hung(f"virsh took longer than {seconds:g} seconds and was ended")
+                    raise Hung(seconds)
                 for key, _ in events:
                     if key.fd == self._in:
                         lines = self._send(lines)
@@ -148,7 +161,7 @@ class Conversation:
                 errors += data
         lines = [line.removeprefix("error: ") for line in errors.decode(errors="replace").splitlines()]
         words = "\n  ".join([line for line in lines if line and _NO_CACHE not in line])
-        return Lost(words or f"the connection to {self.uri} was lost")
+        return lost(self.uri, words)
 
 
 def _read(stream: int) -> bytes:

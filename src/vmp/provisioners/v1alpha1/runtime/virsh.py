@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from .conversation import Conversation, Failed, Hung, Lost
+from .conversation import Conversation, Failed, Hung, lost
 from .programs import run
 from .say import show
 
@@ -30,7 +30,8 @@ class Virsh:
         self.uri = uri
         self.seconds = seconds
         self.directory = directory
-        self._shown = ["virsh", *(["-r"] if read_only else []), "-c", shown_uri or uri]
+        self._shown_uri = shown_uri or uri
+        self._shown = ["virsh", *(["-r"] if read_only else []), "-c", self._shown_uri]
         self._words = ["virsh", "-q", *(["-r"] if read_only else []), "-c", uri]
         self._conversation: Conversation | None = None
         self._converses = True
@@ -65,7 +66,7 @@ class Virsh:
 
     def _begin(self) -> None:
         """Begin a conversation, and find out whether this virsh can have one."""
-        self._conversation = Conversation(self._words, self.uri, self.directory)
+        self._conversation = Conversation(self._words, self._shown_uri, self.directory)
         try:
             self._converses = b"echo ready" in self._exchange("echo ready", min(self.seconds or _FIRST, _FIRST))[2]
         except Hung:  # it lives, and is silent: without readline it may keep its answers to itself
@@ -90,9 +91,9 @@ class Virsh:
     def _ask_process(self, words: Sequence[str], seconds: int) -> str:
         ended = run([*self._words, *words], seconds, cwd=self.directory)
         if ended.timed_out:
-            raise Hung(f"virsh took longer than {seconds} seconds and was ended")
+            raise Hung(seconds)
         if ended.code < 0:
-            raise Lost(f"the connection to {self.uri} was lost")
+            raise lost(self._shown_uri)
         if ended.code:
             raise Failed(_words_of(ended.errors))
         return ended.output
