@@ -356,7 +356,24 @@ def test_a_command_that_the_node_lacks_is_named_with_the_node(site: Site, comman
         refused = vm.make("up", check=False)
     assert refused.returncode != 0
     assert f"{command} is not installed" in refused.stderr and "on" in refused.stderr and "far" in refused.stderr
+    assert "created" not in refused.stderr
     vm.make("create/volume")
+
+
+def test_a_node_without_python_is_named_before_anything_is_done(site: Site) -> None:
+    vm = site.vm()
+    before = site.left()
+    with hidden(site, "python3"):
+        refused = vm.make("up", check=False)
+        assert refused.returncode != 0
+        assert "python3 is not installed on node far" in refused.stderr
+        assert "leave imageDownload out of the registry" in refused.stderr
+        assert "created" not in refused.stderr and site.left() == before
+        vm.make("clean-all")
+    vm.make("create/volume")
+    with hidden(site, "python3"):
+        refused = vm.make("clean-all", check=False)
+        assert refused.returncode != 0 and "python3 is not installed on node far" in refused.stderr
 
 
 def test_names_reach_the_node_as_data(site: Site, images: list[bytes], tmp_path: Path) -> None:

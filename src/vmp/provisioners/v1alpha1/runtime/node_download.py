@@ -24,7 +24,7 @@ _RUN = (
 )
 _CLEAN = (
     'cd "$cache" 2>/dev/null || exit 0; '
-    'if [ -e "$1/provisioner.py" ]; then python3 -I -S "$1/provisioner.py" clean-all || exit; fi; '
+    'if [ -e "$1/provisioner.py" ]; then ' + _CHECK + '; python3 -I -S "$1/provisioner.py" clean-all || exit; fi; '
     'rm -rf "$1" || exit; rmdir images 2>/dev/null; cd ..; rmdir vmp 2>/dev/null; exit 0'
 )
 
@@ -46,7 +46,7 @@ def make_there(vm: Vm, program: bytes, facts: bytes, *words: str) -> int:
 
 def clean_node(vm: Vm) -> None:
     """Remove what was put on the node for this machine, its image file too."""
-    code = send_to_node(vm, f"{_CHECK}; {_CLEAN}", b"", vm.domain.uuid)
+    code = send_to_node(vm, _CLEAN, b"", vm.domain.uuid)
     check_node_answer(vm, code, "could not remove what was put there for this VM")
 
 
