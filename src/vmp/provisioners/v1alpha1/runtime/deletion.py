@@ -192,10 +192,10 @@ def _delete_pool(vm: Vm, virsh: Virsh, pool: Pool, all_: bool) -> None:
         failure = virsh.try_("pool-destroy", f"--pool={pool.name}")
         if failure and pool.name in names(virsh, "pool-list"):
             raise Problem("could not delete everything", f"pool {pool.name}: {failure}")
-        words = ("pool-delete", f"--pool={pool.name}")
-        kept = virsh.try_(*words) and virsh.try_(
-            *words
-        )  # twice, as no later run finds the directory of an undefined pool
+        for _ in range(2):  # no later run finds the directory of an undefined pool
+            kept = virsh.try_("pool-delete", f"--pool={pool.name}")
+            if not kept:
+                break
     failure = virsh.try_("pool-undefine", f"--pool={pool.name}")
     if failure and pool.name in names(virsh, "pool-list", "--all"):
         raise Problem("could not delete everything", f"pool {pool.name}: {failure}")
