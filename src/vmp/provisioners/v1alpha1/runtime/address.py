@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import shlex
 from collections.abc import Iterator, Sequence
@@ -89,6 +88,8 @@ def _ask_libvirt(vm: Vm, virsh: Virsh) -> Address:
 
 def usable(ip: str) -> int:
     """Return 4 or 6 for an address that others can reach, else 0."""
+    import ipaddress  # only who looks for the address pays for it
+
     try:
         found = ipaddress.ip_address(ip)
     except ValueError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any
 
@@ -75,6 +74,8 @@ def facts_for_node(vm: Vm) -> dict[str, Any]:
 
 def _place(vm: Vm) -> str:
     """Return where the image is on the node, beside the machine's directory: machines of one image share the file."""
+    import hashlib
+
     image = vm.image
     parts = [image.url, image.archive, image.member]
     parts += [image.algorithm, image.sum, image.sums_url] if image.algorithm else []
