@@ -59,8 +59,13 @@ def _basis(vm: Vm, virsh: Virsh, volumes: Volumes) -> str:
     abilities = parse(virsh.ask("domcapabilities"), "libvirt's answer about the node's abilities")
     found = [vm.uri, versions, *[abilities.findtext(name) or "" for name in ("path", "domain", "machine", "arch")]]
     for facts in volumes.values():
-        found += [facts.path, facts.format] if facts else [""]
+        found += [facts.path, _driver(facts)] if facts else [""]
     return "\0".join(found)
+
+
+def _driver(facts: VolumeFacts) -> str:
+    """Return how QEMU reads a volume. libvirt calls an ISO raw until it has read it, some time after the upload."""
+    return "raw" if facts.format == "iso" else facts.format
 
 
 def _ask(vm: Vm, volumes: Volumes, answers: Answers | None) -> Element:
@@ -196,5 +201,5 @@ def _question(vm: Vm, volumes: Volumes) -> str:
     for volume in vm.volumes:
         facts = volumes[volume.key]
         pool = "" if any(pool.name == volume.pool for pool in vm.pools) else volume.pool
-        words += [pool, facts.format if facts else "", volume.format]
+        words += [pool, _driver(facts) if facts else "", volume.format]
     return "\0".join([vm.uri, *words])
