@@ -90,6 +90,24 @@ def test_a_refusal_is_shown_in_its_words(language: dict[str, str], blank_images:
     web.make("delete-all", environment=language)
 
 
+def test_a_virsh_that_answers_in_another_language_is_an_error_and_changes_nothing(
+    language: dict[str, str], blank_images: Path, base: Path, tmp_path: Path
+) -> None:
+    web = generate(blank(blank_image(blank_images, "deaf")), base)["web"]
+    web.make("up")
+    settings = " ".join(f"'{name}={value}'" for name, value in language.items())
+    (tmp_path / "bin").mkdir()
+    (program := tmp_path / "bin/virsh").write_text(f'#!/bin/sh\nexec env {settings} /usr/bin/virsh "$@"\n')
+    program.chmod(0o755)
+    environment = {"PATH": f"{program.parent}:{ENVIRONMENT['PATH']}"}
+    for target in ("status", "up", "stop", "kill", "down"):
+        refused = web.make(target, check=False, environment=environment)
+        assert refused.returncode != 0
+        assert "virsh's answer about the domain's state makes no sense: '" in refused.stderr, refused.stderr
+    assert domain_state() == "running"
+    web.make("delete-all")
+
+
 def test_a_cloud_vm_lives_its_life(language: dict[str, str], tiny_disk: Path, ssh_key: Path, base: Path) -> None:
     web = generate(cloud(tiny_disk, ssh_key, "  - {name: web, template: cloud}\n"), base)["web"]
 
