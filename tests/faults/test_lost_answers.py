@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -86,23 +86,37 @@ TRIALS = {
 
 
 @pytest.fixture(scope="module")
-def fleet(
-    request: pytest.FixtureRequest, default_pool: None, tmp_path_factory: pytest.TempPathFactory, blank_images: Path
-) -> Iterator[Fleet]:
+def fleets(
+    default_pool: None, tmp_path_factory: pytest.TempPathFactory, blank_images: Path
+) -> Iterator[Callable[[str], Fleet]]:
+    """The two VMs, as they are made once for all targets of a way."""
     folder, before = tmp_path_factory.mktemp("lost"), inventory()
+    made: dict[str, Fleet] = {}
     with Link(str(SOCKETS[0])) as link:
-        image = blank_image(blank_images, "deaf")
-        fleet = Fleet(request.param, link, Shims(folder / "shims"), image, folder / "vms of it's $HOME")
+        shims, image = Shims(folder / "shims"), blank_image(blank_images, "deaf")
+
+        def fleet(way: str) -> Fleet:
+            if way not in made:
+                delete(made)
+                made[way] = Fleet(way, link, shims, image, folder / f"vms of it's $HOME, {way}")
+            return made[way]
+
         yield fleet
-        for vm in fleet.vms.values():
-            vm.make("delete-all")
+        delete(made)
     assert inventory() == before
 
 
-@pytest.mark.parametrize(
-    ("fleet", "target"), [(way, target) for way in TRIALS for target in TRIALS[way]], indirect=["fleet"]
-)
-def test_a_question_without_an_answer_is_an_error_and_the_next_run_mends_it(fleet: Fleet, target: str) -> None:
+def delete(fleets: dict[str, Fleet]) -> None:
+    for fleet in fleets.values():
+        for vm in fleet.vms.values():
+            vm.make("delete-all")
+
+
+@pytest.mark.parametrize(("way", "target"), [(way, target) for way in TRIALS for target in TRIALS[way]])
+def test_a_question_without_an_answer_is_an_error_and_the_next_run_mends_it(
+    fleets: Callable[[str], Fleet], way: str, target: str
+) -> None:
+    fleet = fleets(way)
     make_up(fleet)
     seconds = 1 if target == "stop" else 0
     asked = questions(fleet, fleet.run(target, stop_seconds=seconds))
