@@ -7,6 +7,7 @@ PYTEST_ARGS ?=
 BENCH ?=
 BENCH_ARGS ?=
 ROUNDS ?= 20
+SUITES ?= bullseye bookworm trixie forky
 bin := .venv/bin
 shell_files = .ci/run tests/faults/shim.sh tools/build-dist tools/demo tests/lab/install tests/lab/lab tests/lab/python \
 	$(wildcard tests/lab/guests/*-* tests/lab/guests/*.sh tests/lab/guests/tiny/*.sh)
@@ -51,8 +52,10 @@ unit: .venv/.ready ## the tests that need no libvirt (seconds)
 	$(bin)/pytest -m 'not lab' $(PYTEST_ARGS)
 
 .PHONY: compat
-compat: setup guests ## the life cycle of VMs on other releases of Debian (SUITES='bullseye bookworm trixie forky')
-	@SUITES='$(or $(SUITES),bullseye bookworm trixie forky)' $(bin)/pytest --no-skips -q -s tests/compat
+compat: setup guests ## the life of VMs on other releases of Debian (SUITES='bullseye bookworm trixie forky')
+	@for suite in $(SUITES); do tests/lab/guests/debian-root "$$suite" >/dev/null || exit; done
+	@state=$$(mktemp -d); trap 'rm -rf "$$state"' EXIT; \
+	VMP_IN_LAB=yes SUITES='$(SUITES)' tests/lab/lab "$$state/lab" $(bin)/pytest --no-skips -q -s tests/compat
 
 .PHONY: guests
 guests: ## build the guests of the tests, if they are not in the cache

@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if HERE / "e2e" in item.path.parents:
+        if not {HERE / "e2e", HERE / "compat"}.isdisjoint(item.path.parents):
             item.add_marker(pytest.mark.lab)
     if LAB:
         return

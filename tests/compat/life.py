@@ -1,26 +1,31 @@
-"""The life cycle of VMs with nothing but what one Debian release has. Run inside a lab with the root of that release.
+"""The life of VMs with nothing but what one Debian release has. Run inside a lab with the root of that release.
 
-    life.py BASE CONSOLE
+    life.py SCENE BASE TOOLS
 
-BASE holds the directories that vmp wrote elsewhere: live, cloud, uefi and fleet. CONSOLE is the folder of console.py.
-It ends with 0 when all was as it should be, and prints the versions of what it used.
+SCENE is live, uefi, cloud or fleet. BASE holds the directories that vmp wrote elsewhere, TOOLS is the folder of
+console.py. The last line that it prints are the versions of what was used, as JSON. It runs under Python 3.9, too.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Callable
 from xml.etree import ElementTree
 
 FAST = "V1ALPHA1_STOP_TIMEOUT_SECS=0"
+IMAGES = Path("/var/lib/libvirt/images")
+STATE = [IMAGES, *map(Path, ("/var/lib/libvirt/qemu", "/etc/libvirt/qemu", "/etc/libvirt/storage"))]
+"""Where libvirt keeps volumes, NVRAM, managed saves and snapshots, and what defines domains, networks and pools."""
 
 
-def run(*words: str) -> str:
-    """Return what a command prints, which must go well."""
-    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert done.returncode == 0, f"{words} ended with {done.returncode}:\n{done.stdout}"
+def run(*words: str, code: int = 0) -> str:
+    """Return what a command prints, which must end with this code."""
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True)
+    assert done.returncode == code, f"{words} ended with {done.returncode}:\n{done.stdout}"
     return done.stdout
 
 
@@ -32,6 +37,19 @@ def virsh(*words: str) -> str:
 def state(name: str) -> str:
     """Return the state of a domain, or `gone`."""
     return virsh("domstate", name).strip() if name in virsh("list", "--all", "--name").split() else "gone"
+
+
+def running_id(name: str) -> str:
+    """Return the id of a domain, which must be running: another one after each start."""
+    assert state(name) == "running", f"{name} is {state(name)}"
+    return virsh("domid", name).strip()
+
+
+def inventory() -> list[str]:
+    """Return what libvirt has: domains, active pools and networks, and the files that belong to them."""
+    lists = [virsh(*words.split()) for words in ("list --all --name", "pool-list --name", "net-list --name")]
+    files = [str(path) for top in STATE for path in top.rglob("*") if not path.is_dir()]
+    return [*lists, *sorted(files)]
 
 
 def expect(found: str, *wanted: str) -> None:
@@ -46,114 +64,160 @@ class Vm:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def make(self, *words: str) -> str:
+    def make(self, *words: str, code: int = 0) -> str:
         """Return what the targets say."""
-        return run("make", "--no-print-directory", "-C", str(self.directory), *words)
+        return run("make", "--no-print-directory", "-C", str(self.directory), *words, code=code)
+
+    def files(self) -> list[str]:
+        """Return the paths of its files, without compiled Python and the lock, which stay."""
+        found = [path for path in self.directory.rglob("*") if path.is_file()]
+        return sorted(str(path) for path in found if path.suffix != ".pyc" and path.name != ".lock")
 
 
-def live(base: Path, console: Path) -> None:
-    """A live ISO: from nothing to a shell on its console, and a shutdown by itself."""
-    sys.path.insert(0, str(console))
+def whole_life(vm: Vm, name: str, once_up: Callable[[], None]) -> None:
+    """From nothing to nothing: what each target says, and what virsh says after it. `once_up` waits for the guest."""
+    before = vm.files()
+    program = str(vm.directory / "provisioner.py")
+    expect(run(program, "--version"), "vmp ", "sha256:")
+    expect(run("python3", "-I", "-S", "-B", "-W", "error", program, "help"), "make up", "V1ALPHA1_IP_CMD")
+    expect(vm.make("status", code=2), "not there")
+
+    said = vm.make("up", "V=1")
+    expect(said, f"created domain {name}", f"started domain {name}", "+ virsh ", "+ virt-install ", "+ curl ")
+    first = running_id(name)
+    assert vm.make("up") == f"{name}: is running\n"
+    assert running_id(name) == first
+    expect(vm.make("status"), "running", "active")
+    once_up()
+
+    expect(vm.make("stop"), "the guest shut down after")
+    assert state(name) == "shut off"
+    expect(vm.make("status", code=2), "shut off")
+    expect(vm.make("start"), f"started domain {name}")
+    second = running_id(name)
+    expect(vm.make("restart", FAST), f"started domain {name}")
+    assert running_id(name) not in (first, second)
+    expect(vm.make("kill"), f"stopped domain {name}")
+    assert state(name) == "shut off"
+
+    expect(vm.make("down"), f"deleted domain {name}")
+    assert state(name) == "gone"
+    expect(vm.make("up"), f"created domain {name}", f"started domain {name}")
+    running_id(name)
+    expect(vm.make("delete-all", FAST), f"deleted domain {name}")
+    vm.make("clean-all")
+    assert vm.files() == before, vm.files()
+
+
+def look_at_console(vm: Vm, command: str, answer: str) -> None:
+    """Wait for a shell on the console, and let it run a command."""
     from console import Console  # type: ignore[import-not-found, unused-ignore]
 
-    vm = Vm(base / "live/vm1")
-    expect(run(str(vm.directory / "provisioner.py"), "--version"), "vmp ", "sha256:")
-    expect(vm.make("help"), "make up", "V1ALPHA1_IP_CMD")
-    expect(vm.make("up"), "created domain vm1", "started domain vm1")
     with Console(["make", "--no-print-directory", "-C", str(vm.directory), "console"]) as screen:
-        screen.expect("# ", timeout=120, nudge="\n")
-        screen.send("echo sum=$((40 + 2))\n")
-        screen.expect("sum=42", timeout=20)
+        screen.expect("# ", timeout=180, nudge="\n")
+        screen.send(f"{command}\n")
+        screen.expect(answer, timeout=30)
         screen.send("\x1d")
         assert screen.wait() == 0
-    expect(vm.make("stop"), "the guest shut down after")
-    expect(vm.make("down"), "deleted domain vm1")
-    vm.make("delete-all", "clean-all")
 
 
-def cloud(base: Path) -> None:
-    """A cloud VM: reached by SSH, stopped in each way, made again."""
-    vm = Vm(base / "cloud/web")
-    said = vm.make("up", "V=1")
-    expect(said, "created domain web", "started domain web", "+ virsh ", "+ virt-install ", "+ curl ")
-    assert vm.make("up") == "web: is running\n"
-    vm.make("wait-for-ready")
-    expect(vm.make("ssh", "CMD=hostname"), "host-of-web")
-    assert vm.make("ip").startswith("192.168.122.")
-    expect(vm.make("status"), "running", "active", "192.168.122.")
-    expect(vm.make("stop"), "the guest shut down after")
-    expect(vm.make("start"), "started domain web")
-    virsh("managedsave", "web")
-    expect(vm.make("up"), "started domain web")
-    expect(vm.make("ssh", "CMD=whoami"), "admin")
-    virsh("suspend", "web")
-    expect(vm.make("up"), "resumed domain web")
-    expect(vm.make("restart", FAST), "started domain web")
-    vm.make("kill")
-    assert state("web") == "shut off"
-    expect(vm.make("down"), "deleted domain web", "deleted pool web")
-    expect(vm.make("up"), "created domain web")
-    expect(vm.make("delete-all"), "deleted domain web")
-    vm.make("clean-all")
-    assert state("web") == "gone"
+def live(base: Path) -> None:
+    """A live ISO, booted by BIOS."""
+    vm = Vm(base / "live/vm1")
+    whole_life(vm, "vm1", lambda: look_at_console(vm, "echo sum=$((40 + 2))", "sum=42"))
+    unknown = base / "unknown/vm1"
+    if unknown.exists():
+        expect(Vm(unknown).make("up", code=2), "does not know the operating system 'linux2022'", "it knows linux2020")
 
 
 def uefi(base: Path) -> None:
-    """A VM with UEFI, whose variables come and go with its domain."""
-    vm = Vm(base / "uefi/efi")
-    vm.make("up")
-    xml = ElementTree.fromstring(virsh("dumpxml", "efi"))
-    store = xml.find("os/varstore")  # since libvirt 12
-    nvram = xml.findtext("os/nvram") if store is None else store.get("path")
-    assert nvram and Path(nvram).exists(), f"there are no UEFI variables: {nvram}"
-    assert state("efi") == "running"
-    expect(vm.make("kill"), "stopped domain efi")
-    vm.make("start")
-    expect(vm.make("down", FAST), "deleted domain efi")
-    assert not Path(nvram).exists() and state("efi") == "gone"
-    vm.make("delete-all", "clean-all")
+    """The same ISO, booted by UEFI, whose variables come and go with its domain."""
+    vm = Vm(base / "uefi/vm1")
+
+    def once_up() -> None:
+        look_at_console(vm, "test -d /sys/firmware/efi && echo by=$((1 + 1))efi", "by=2efi")
+        xml = ElementTree.fromstring(virsh("dumpxml", "vm1"))
+        store = xml.find("os/varstore")  # since libvirt 12
+        variables = xml.findtext("os/nvram") if store is None else store.get("path")
+        assert variables and Path(variables).exists(), f"there are no UEFI variables: {variables}"
+
+    whole_life(vm, "vm1", once_up)
+
+
+def cloud(base: Path) -> None:
+    """A cloud VM: reached by SSH, saved and suspended."""
+    vm = Vm(base / "cloud/web")
+
+    def once_up() -> None:
+        vm.make("wait-for-ready")
+        expect(vm.make("ssh", "CMD=hostname"), "host-of-web")
+        address = vm.make("ip").strip()
+        expect(vm.make("ssh", "CMD=ip -4 addr"), f" {address}/")
+        expect(vm.make("status"), address)
+        virsh("managedsave", "web")
+        expect(vm.make("up"), "started domain web")
+        vm.make("wait-for-ready")
+        expect(vm.make("ssh", "CMD=whoami"), "admin")
+        virsh("suspend", "web")
+        expect(vm.make("up"), "resumed domain web")
+        expect(vm.make("ssh", "CMD=whoami"), "admin")
+
+    whole_life(vm, "web", once_up)
 
 
 def fleet(base: Path) -> None:
-    """Three VMs at once."""
+    """Three VMs through one Makefile."""
     vms = Vm(base / "fleet")
-    names = vms.make("list").split()
-    assert names == ["a", "b", "c"]
+    before = vms.files()
+    names = ["a", "b", "c"]
+    assert vms.make("list").split() == names
     expect(vms.make("-j3", "up"), *[f"started domain {name}" for name in names])
+    ids = [running_id(name) for name in names]
     assert sorted(vms.make("up").splitlines()) == [f"{name}: is running" for name in names]
-    assert vms.make("status").count("running") == 3
+    assert [running_id(name) for name in names] == ids
+    assert [line.split() for line in vms.make("status").splitlines()] == [
+        [name, "localhost", "running"] for name in names
+    ]
+    Vm(vms.directory / "b").make("wait-for-ready")
+    expect(Vm(vms.directory / "b").make("ssh", "CMD=hostname"), "host-of-b")
+
+    expect(vms.make("down", "VMS=[ac]", FAST), "deleted domain a", "deleted domain c")
+    assert [state(name) for name in names] == ["gone", "running", "gone"]
+    expect(vms.make("status", code=2), "not there", "running")
+    expect(vms.make("JOBS=2", "up"), "started domain a", "b: is running", "started domain c")
+    assert running_id("b") == ids[1]
     expect(vms.make("-j3", "down", FAST), *[f"deleted domain {name}" for name in names])
+    assert [state(name) for name in names] == ["gone"] * 3
     for name in names:
         Vm(vms.directory / name).make("delete-all", "clean-all")
+    assert vms.files() == before, vms.files()
 
 
-def versions() -> str:
-    """Return the versions of all that was used, in one line."""
-    libvirt, qemu = [
-        line.split()[-1] for line in virsh("version").splitlines() if "Using library" in line or "Running" in line
-    ]
-    make = run("make", "--version").split()[2]
-    return (
-        f"libvirt {libvirt}, QEMU {qemu}, virt-install {run('virt-install', '--version').strip()}, "
-        f"Python {'.'.join(map(str, sys.version_info[:3]))}, make {make}"
-    )
+def versions() -> dict[str, str]:
+    """Return the versions of all that was used."""
+    lines = virsh("version").splitlines()
+    libvirt, qemu = [line.split()[-1] for line in lines if "Using library" in line or "Running" in line]
+    return {
+        "libvirt": libvirt,
+        "QEMU": qemu,
+        "virt-install": run("virt-install", "--version").strip(),
+        "Python": ".".join(map(str, sys.version_info[:3])),
+        "make": run("make", "--version").split()[2],
+    }
 
 
-def main(base: Path, console: Path) -> None:
-    """Run all, and look whether anything is left."""
+def main(scene: str, base: Path, tools: str) -> None:
+    """Run one scene, and look whether anything is left."""
     os.environ.update(HOME="/nonexistent", LANG="C.UTF-8", TERM="dumb")
-    virsh("pool-define-as", "default", "dir", "--target", "/var/lib/libvirt/images")
+    sys.path.append(tools)
+    virsh("pool-define-as", "default", "dir", "--target", str(IMAGES))
     virsh("pool-start", "default")
-    live(base, console)
-    cloud(base)
-    uefi(base)
-    fleet(base)
-    assert not virsh("list", "--all", "--name").split()
-    assert virsh("pool-list", "--all", "--name").split() == ["default"]
-    left = [str(path) for path in Path("/var/lib/libvirt/images").rglob("*")]
-    assert not left, left
-    print(versions())
+    before = inventory()
+    {"live": live, "uefi": uefi, "cloud": cloud, "fleet": fleet}[scene](base)
+    left = [line for line in inventory() if line not in before]
+    assert not left, f"what is left: {left}"
+    print(json.dumps(versions()))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])
