@@ -14,6 +14,7 @@ import pytest
 from command_line import Outcome, run
 from injections import CANARY, INJECTIONS
 
+from vmp.provisioners.v1alpha1.runtime.fleet_targets import jobs_and_keep_going
 from vmp.texts import check_name
 
 REGISTRY = """
@@ -287,3 +288,25 @@ def test_without_make_the_program_says_what_it_knows(base: Path) -> None:
     assert subprocess.run([*script, "list"], capture_output=True, text=True).stdout == "db\n"
     wrong = subprocess.run([*script, "updown"], capture_output=True, text=True)
     assert wrong.returncode == 2 and "there is no target 'updown'" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("makeflags", "expected"),
+    [
+        ("", (1, False)),
+        ("k", (1, True)),
+        (" -j3 --jobserver-auth=3,4", (3, False)),
+        ("k -j3 --jobserver-auth=fifo:/tmp/GMfifo1", (3, True)),
+        (" --jobserver-fds=3,4 -j", (8, False)),
+        ("k --jobserver-fds=3,4 -j", (8, True)),
+        (" -j", (8, False)),
+    ],
+)
+def test_jobs_are_as_many_as_make_says_and_eight_where_make_before_4_2_does_not_say(
+    makeflags: str, expected: tuple[int, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAKEFLAGS", makeflags)
+    monkeypatch.delenv("JOBS", raising=False)
+    assert jobs_and_keep_going() == expected
+    monkeypatch.setenv("JOBS", "2")
+    assert jobs_and_keep_going() == (2, expected[1])
