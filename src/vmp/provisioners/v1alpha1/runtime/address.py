@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from .conversation import Failed, Lost
 from .facts import Vm
-from .libvirt import RUNNING, Domain, list_domains, look_at_domain, names
+from .libvirt import RUNNING, Domain, look_at_domain, names
 from .node import ask_node, is_here
 from .programs import run
 from .say import Problem
@@ -53,7 +53,7 @@ def _run_command(vm: Vm, seconds: int) -> Address:
 
 
 def _ask_libvirt(vm: Vm, virsh: Virsh) -> Address:
-    domain = look_at_domain(virsh, vm.domain.uuid, list_domains(virsh))
+    domain = look_at_domain(virsh, vm.domain)
     if domain is None:
         return Address("", ["the domain does not exist"], "")
     if domain.state not in (*RUNNING, "paused"):
@@ -223,6 +223,12 @@ def tell_loose(vm: Vm, domain: Domain) -> list[str]:
         f"interface {tap} is on no bridge, so the guest has no link: '{vm.make} restart' connects it again"
         for tap in loose_taps(vm, domain)
     ]
+
+
+def warn_loose(vm: Vm, domain: Domain) -> None:
+    """Warn of each interface that has no link."""
+    for line in tell_loose(vm, domain):
+        vm.say(f"warning: {line}")
 
 
 def must_find(vm: Vm, virsh: Virsh) -> str:

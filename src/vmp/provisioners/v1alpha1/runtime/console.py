@@ -8,7 +8,7 @@ import subprocess
 import time
 
 from .facts import Vm
-from .libvirt import list_domains, look_at_domain
+from .libvirt import look_at_domain
 from .node import ask_node, connection
 from .programs import environment, have
 from .say import Problem, printable
@@ -37,7 +37,7 @@ def console_tail(vm: Vm, virsh: Virsh) -> list[str]:
 def _log(vm: Vm, virsh: Virsh) -> str:
     """Return the file on the node to which the console is written, or ''."""
     try:
-        domain = look_at_domain(virsh, vm.domain.uuid, list_domains(virsh))
+        domain = look_at_domain(virsh, vm.domain)
     except Problem:
         return ""
     for port in domain.xml.iterfind("devices/*") if domain else ():

@@ -53,14 +53,15 @@ def lost(uri: str, words: str = "") -> Lost:
     return Lost(words or f"the connection to {uri} was lost", hint)
 
 
-class Answer(NamedTuple):
-    """What virsh has said to one command."""
+class Replies(NamedTuple):
+    """What virsh has said to commands that were sent in one breath."""
 
-    output: str | None
-    """None if virsh did not understand the command."""
+    outputs: list[str | None]
+    """One for each command; None where virsh did not understand it."""
     errors: str
+    """Of all of them; a pipe of its own, on which nothing says whose they are."""
     echo: bytes
-    """What stood before the answer: with readline, the command itself."""
+    """What stood before the first answer: with readline, the command itself."""
 
 
 class Conversation:
@@ -90,6 +91,8 @@ class Conversation:
 
     def end(self) -> None:
         """End virsh by a signal: at the end of its input it would write its commands into the user's history."""
+        self._process.terminate()
+        self._read_to_end(bytearray())  # it ends at once, which `end` would see some milliseconds later
         end(self._process)
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             try:
@@ -98,23 +101,30 @@ class Conversation:
             except OSError:
                 pass  # it had unsent words for a virsh that is gone
 
-    def exchange(self, command: str, seconds: float) -> Answer:
-        """Send a command and wait for its answer; 0 seconds are for ever. Raises Lost and Hung."""
-        self._count += 1
-        begin, finish = f"/@/{self._word}/{self._count}<", f"/@/{self._word}/{self._count}>"
-        # The quotes keep virsh's echo of this line from looking like the marks that `echo` prints.
-        lines = f"echo '/@/''{begin[3:]}' ; {command}\necho '/@/''{finish[3:]}'\n\n"
+    def exchange(self, commands: Sequence[str], seconds: float) -> Replies:
+        """Send commands, and wait for the answers to all; 0 seconds are for ever. Raises Lost and Hung."""
+        lines, marks = "", []
+        for command in commands:
+            self._count += 1
+            begin, finish = f"/@/{self._word}/{self._count}<", f"/@/{self._word}/{self._count}>"
+            # The quotes keep virsh's echo of this line from looking like the marks that `echo` prints.
+            lines += f"echo '/@/''{begin[3:]}' ; {command}\necho '/@/''{finish[3:]}'\n\n"
+            marks.append((begin.encode(), finish.encode()))
         for stream in (self._out, self._err):
             while _read(stream):
                 pass  # what virsh said unasked, such as that a connection ended while nobody used it
-        output, errors = self._read_until(lines.encode(errors="surrogateescape"), finish.encode(), seconds)
-        echo, found, rest = output.partition(begin.encode())
-        words = errors.decode(errors="replace")
-        if not found:
-            return Answer(None, words, echo)
-        rest = rest[: rest.index(finish.encode())]
-        prompt = max(rest.rfind(prompt) for prompt in _PROMPTS)
-        return Answer(rest[: prompt if prompt >= 0 else None].decode(errors="surrogateescape"), words, echo)
+        said, errors = self._read_until(lines.encode(errors="surrogateescape"), marks[-1][1], seconds)
+        outputs: list[str | None] = []
+        place = 0
+        for start_mark, end_mark in marks:
+            end = said.index(end_mark, place)
+            start = said.find(start_mark, place, end)
+            prompt = max(said.rfind(prompt, place, end) for prompt in _PROMPTS)
+            answer = said[start + len(start_mark) : prompt if prompt > start else end]
+            outputs.append(answer.decode(errors="surrogateescape") if start >= 0 else None)
+            place = end + len(end_mark)
+        echo = said.partition(marks[0][0])[0]
+        return Replies(outputs, errors.decode(errors="replace"), echo)
 
     def _read_until(self, lines: bytes, finish: bytes, seconds: float) -> tuple[bytes, bytes]:
         """Send lines, reading all the while, as both pipes are small, until the last mark has come."""
@@ -154,14 +164,18 @@ class Conversation:
 
     def _death(self, errors: bytes) -> Lost:
         """Return the error of a virsh that has ended by itself: it could not connect, or somebody ended it."""
-        os.set_blocking(self._err, True)
+        said = bytearray(errors)
+        self._read_to_end(said)
+        lines = [line.removeprefix("error: ") for line in said.decode(errors="replace").splitlines()]
+        words = "\n  ".join([line for line in lines if line and _NO_CACHE not in line])
+        return lost(self.uri, words)
+
+    def _read_to_end(self, errors: bytearray) -> None:
+        """Add what virsh still says of errors, until it has ended, or has said nothing for a second."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._err, selectors.EVENT_READ)
             while selector.select(1) and (data := os.read(self._err, 65536)):
                 errors += data
-        lines = [line.removeprefix("error: ") for line in errors.decode(errors="replace").splitlines()]
-        words = "\n  ".join([line for line in lines if line and _NO_CACHE not in line])
-        return lost(self.uri, words)
 
 
 def _read(stream: int) -> bytes:

@@ -5,77 +5,48 @@ from __future__ import annotations
 import time
 
 from .conversation import Failed
-from .domain import stop_domain
+from .domain import delete_domain_and_its_keys
 from .facts import Pool, Vm, Volume
-from .files import remove
-from .libvirt import disk_sources, domain_state, list_volumes, names, pool_path
-from .look import Seen, is_ours, look
+from .libvirt import domain_state
+from .look import is_ours, look
 from .pools import define_pool
 from .say import Problem
-from .users import Users, find_users
+from .storage import is_active, list_volumes, look_at_pool
+from .users import LastingUsers, Users, find_users
 from .virsh import Virsh
 
-_FLAGS = ("--managed-save", "--snapshots-metadata", "--checkpoints-metadata", "--nvram", "--tpm")
+ALL = frozenset(["domain", "volume", "pool"])
 
 
-def delete_what(vm: Vm, virsh: Virsh, seen: Seen, what: frozenset[str], *, all_: bool) -> None:
+def delete_what(vm: Vm, virsh: Virsh, what: frozenset[str], users: LastingUsers, *, all_: bool) -> None:
     """Delete ``what`` of domain, volume and pool; also what is to be retained if ``all_``."""
-    domain = seen.domain
-    disks: list[str] = []
+    domain = look(vm, virsh)
+    disks = None
     if "domain" in what:
-        if domain is not None:
-            disks = list(disk_sources(domain.xml))
-            delete_domain(vm, virsh, domain.state)
-        remove(vm.file("known_hosts"), vm.file("known_hosts.old"))
+        disks = delete_domain_and_its_keys(vm, virsh, domain)
     elif domain is not None:
         raise Problem(
             f"domain {vm.domain.name} is there, and uses its volumes and pools",
             f"delete it first: '{vm.make} delete/domain'",
         )
+    delete_storage(vm, virsh, what, users, disks, all_=all_)
+
+
+def delete_storage(
+    vm: Vm, virsh: Virsh, what: frozenset[str], users: LastingUsers, disks: list[str] | None, *, all_: bool = False
+) -> None:
+    """Delete ``what`` of volume and pool; ``disks`` are those that the domain had, None where there was no domain."""
     if what & {"volume", "pool"}:
-        own = [pool for pool in vm.pools if _bring_up_to_date(vm, virsh, pool, domain is not None, all_)]
+        own = [pool for pool in vm.pools if _bring_up_to_date(vm, virsh, pool, disks is not None, all_)]
         for pool in vm.pools if "pool" in what else ():
-            found = "" if pool in own else pool_path(virsh, pool.name)
+            found = None if pool in own else look_at_pool(virsh, pool.name)
             if found:
-                vm.say(f"kept pool {pool.name}: its directory is {found}, not {pool.path}")
+                vm.say(f"kept pool {pool.name}: its directory is {found.path}, not {pool.path}")
         if "volume" in what:
-            _delete_volumes(vm, virsh, disks, own, all_)
+            _delete_volumes(vm, virsh, users, disks or [], own, all_)
         if "pool" in what:
             for pool in own:
                 _delete_pool(vm, virsh, pool, all_)
-
-
-def delete_domain(vm: Vm, virsh: Virsh, state: str) -> None:
-    """Delete the domain, whatever state it is in, with its NVRAM, TPM state, managed save and snapshots' metadata."""
-    uuid, flags, failure = vm.domain.uuid, list(_FLAGS), ""
-    how = "" if state == "shut off" else " (the plug was pulled)"
-    for _ in range(4):
-        if state != "shut off":
-            virsh.try_("destroy", f"--domain={uuid}")
-        failure = virsh.try_("undefine", f"--domain={uuid}", *flags)
-        state = domain_state(virsh, uuid)
-        if not state:
-            if failure:
-                _undefine_rest(vm, virsh, flags)
-            vm.say(f"deleted domain {vm.domain.name}{how}")
-            return
-        if failure:
-            # An older virsh does not know all of the options; else somebody has started the domain at this moment.
-            known = virsh.ask("help", "undefine")
-            flags = [flag for flag in flags if flag in known]
-    raise Problem(f"could not delete domain {vm.domain.name}", failure or f"it is {state}")
-
-
-def _undefine_rest(vm: Vm, virsh: Virsh, flags: list[str]) -> None:
-    """A transient domain goes by itself when it stops, and its NVRAM stays: that goes with a defined one."""
-    path = vm.file("domain.xml")
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            ours = f"<uuid>{vm.domain.uuid}</uuid>" in file.read()
-    except OSError:
-        return
-    if ours and not virsh.try_("define", f"--file={path}"):
-        virsh.try_("undefine", f"--domain={vm.domain.uuid}", *flags)
 
 
 def _bring_up_to_date(vm: Vm, virsh: Virsh, pool: Pool, had_domain: bool, all_: bool) -> bool:
@@ -83,43 +54,46 @@ def _bring_up_to_date(vm: Vm, virsh: Virsh, pool: Pool, had_domain: bool, all_: 
 
     Somebody may have put files into it or taken them away, or have undefined the pool under our domain.
     """
-    found = pool_path(virsh, pool.name)
+    found = look_at_pool(virsh, pool.name)
     if found and not is_ours(pool, found):
         return False
     if not found:
         if not had_domain or (pool.retained and not all_):
             return False
         define_pool(vm, virsh, pool)
-    if pool.name in names(virsh, "pool-list"):
+    if found and found.active:
         virsh.try_("pool-refresh", f"--pool={pool.name}")
     else:
         virsh.try_("pool-start", f"--pool={pool.name}")  # without its directory it cannot start, and holds nothing
     return True
 
 
-def _delete_volumes(vm: Vm, virsh: Virsh, disks: list[str], own: list[Pool], all_: bool) -> None:
+def _delete_volumes(
+    vm: Vm, virsh: Virsh, found_users: LastingUsers, disks: list[str], own: list[Pool], all_: bool
+) -> None:
     foreign = {pool.name for pool in vm.pools} - {pool.name for pool in own}
-    active = names(virsh, "pool-list")
+    pools = {name: look_at_pool(virsh, name) for name in dict.fromkeys(volume.pool for volume in vm.volumes)}
+    paths = {name: list_volumes(virsh, name) if pool and pool.active else {} for name, pool in pools.items()}
     there: dict[str, str] = {}
     candidates: list[tuple[Volume | None, str, str]] = []
     for volume in vm.volumes:
-        path = list_volumes(virsh, volume.pool).get(volume.name, "") if volume.pool in active else ""
+        pool, path = pools[volume.pool], paths[volume.pool].get(volume.name, "")
         if path:
             there[path] = volume.key
         if volume.retained and not all_:
             continue
         if volume.pool in foreign:
-            if path or pool_path(virsh, volume.pool):
+            if pool:
                 vm.say(f"kept volume {volume.key}: the pool is somebody else's")
         elif path:
             candidates.insert(0, (volume, volume.key, path))  # overlays before what they lie over
-        elif volume.pool in vm.domain.used_pools and volume.pool not in active and pool_path(virsh, volume.pool):
+        elif volume.pool in vm.domain.used_pools and pool and not pool.active:
             vm.say(
                 f"kept volume {volume.key}, if it is there: pool {volume.pool} is not active; start it, delete again"
             )
     if not candidates:
         return
-    users = find_users(vm, virsh)
+    users = found_users.find(vm, virsh)
     layers = _snapshot_layers(vm, users, disks, there, {path for _, _, path in candidates})
     going: set[str] = set()
     for ours, key, path in [*layers, *candidates]:
@@ -132,6 +106,7 @@ def _delete_volumes(vm: Vm, virsh: Virsh, disks: list[str], own: list[Pool], all
         elif _delete_volume(virsh, key):
             vm.say(f"deleted volume {key}")
             going.add(path)
+            users.forget(f"volume {path}")
 
 
 def _snapshot_layers(
@@ -188,16 +163,16 @@ def _delete_pool(vm: Vm, virsh: Virsh, pool: Pool, all_: bool) -> None:
         vm.say(f"kept pool {pool.name}: it holds {', '.join(held)}")
         return
     kept = ""
-    if pool.name in names(virsh, "pool-list"):  # else it has no directory
+    if is_active(virsh, pool.name):  # else it has no directory
         failure = virsh.try_("pool-destroy", f"--pool={pool.name}")
-        if failure and pool.name in names(virsh, "pool-list"):
+        if failure and is_active(virsh, pool.name):
             raise Problem("could not delete everything", f"pool {pool.name}: {failure}")
         for _ in range(2):  # no later run finds the directory of an undefined pool
             kept = virsh.try_("pool-delete", f"--pool={pool.name}")
             if not kept:
                 break
     failure = virsh.try_("pool-undefine", f"--pool={pool.name}")
-    if failure and pool.name in names(virsh, "pool-list", "--all"):
+    if failure and look_at_pool(virsh, pool.name):
         raise Problem("could not delete everything", f"pool {pool.name}: {failure}")
     if kept:
         vm.say(f"kept the directory of pool {pool.name}: {kept}")
@@ -221,12 +196,3 @@ def take_back(vm: Vm, virsh: Virsh, volumes: list[Volume], pools: list[Pool]) ->
             _delete_pool(vm, virsh, pool, all_=False)
     except Problem:
         return  # the first failure is the one to tell; `down` finds what stays
-
-
-def take_down(vm: Vm, virsh: Virsh) -> None:
-    """Stop the machine, and delete all but what is to be retained."""
-    seen = look(vm, virsh)
-    if seen.domain is not None and seen.domain.state != "shut off" and vm.knobs.stop_timeout:
-        stop_domain(vm, virsh, seen.domain)  # else deleting it pulls the plug
-        seen = look(vm, virsh)
-    delete_what(vm, virsh, seen, frozenset(["domain", "volume", "pool"]), all_=False)

@@ -7,7 +7,9 @@ import time
 
 from .conversation import Failed
 from .facts import Vm
-from .libvirt import RUNNING, Domain, domain_state, list_domains
+from .files import remove
+from .libvirt import RUNNING, Domain, disk_sources, domain_state, list_domains
+from .look import look
 from .say import Problem
 from .virsh import Virsh
 
@@ -110,3 +112,57 @@ def kill_domain(vm: Vm, virsh: Virsh, state: str) -> None:
         vm.say(f"stopped domain {vm.domain.name} (the plug was pulled)")
     elif domain_state(virsh, vm.domain.uuid) not in ("", "shut off"):
         raise Problem(f"could not stop domain {vm.domain.name}", failure)
+
+
+def take_down_domain(vm: Vm, virsh: Virsh) -> list[str] | None:
+    """Stop and delete the domain; return the paths of what it had as disks, or None where there was no domain."""
+    domain = look(vm, virsh)
+    if domain is not None and domain.state != "shut off" and vm.knobs.stop_timeout:
+        stop_domain(vm, virsh, domain)  # else deleting it pulls the plug
+        domain = look(vm, virsh)
+    return delete_domain_and_its_keys(vm, virsh, domain)
+
+
+def delete_domain_and_its_keys(vm: Vm, virsh: Virsh, domain: Domain | None) -> list[str] | None:
+    disks = None if domain is None else list(disk_sources(domain.xml))
+    if domain is not None:
+        delete_domain(vm, virsh, domain.state)
+    remove(vm.file("known_hosts"), vm.file("known_hosts.old"))
+    return disks
+
+
+_FLAGS = ("--managed-save", "--snapshots-metadata", "--checkpoints-metadata", "--nvram", "--tpm")
+
+
+def delete_domain(vm: Vm, virsh: Virsh, state: str) -> None:
+    """Delete the domain, whatever state it is in, with its NVRAM, TPM state, managed save and snapshots' metadata."""
+    uuid, flags, failure = vm.domain.uuid, list(_FLAGS), ""
+    how = "" if state == "shut off" else " (the plug was pulled)"
+    for _ in range(4):
+        if state != "shut off":
+            virsh.try_("destroy", f"--domain={uuid}")
+        failure = virsh.try_("undefine", f"--domain={uuid}", *flags)
+        gone = not failure and virsh.try_("domstate", f"--domain={uuid}")  # a list would wait for other domains' plugs
+        state = "" if gone else domain_state(virsh, uuid)
+        if not state:
+            if failure:
+                _undefine_rest(vm, virsh, flags)
+            vm.say(f"deleted domain {vm.domain.name}{how}")
+            return
+        if failure:
+            # An older virsh does not know all of the options; else somebody has started the domain at this moment.
+            known = virsh.ask("help", "undefine")
+            flags = [flag for flag in flags if flag in known]
+    raise Problem(f"could not delete domain {vm.domain.name}", failure or f"it is {state}")
+
+
+def _undefine_rest(vm: Vm, virsh: Virsh, flags: list[str]) -> None:
+    """A transient domain goes by itself when it stops, and its NVRAM stays: that goes with a defined one."""
+    path = vm.file("domain.xml")
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            ours = f"<uuid>{vm.domain.uuid}</uuid>" in file.read()
+    except OSError:
+        return
+    if ours and not virsh.try_("define", f"--file={path}"):
+        virsh.try_("undefine", f"--domain={vm.domain.uuid}", *flags)

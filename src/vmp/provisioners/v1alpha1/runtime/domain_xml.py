@@ -14,10 +14,11 @@ from xml.etree.ElementTree import Element
 from .definition import cksum, definition_of, seed_sum
 from .facts import Vm
 from .files import read_text, remove, write_text
-from .libvirt import MARK, NAMESPACE, VolumeFacts, escape, look_at_volume, parse
+from .libvirt import MARK, NAMESPACE, escape, parse
 from .node import connection
 from .programs import run
 from .say import Problem
+from .storage import VolumeFacts, look_at_volumes
 from .virsh import Virsh
 
 Volumes = dict[str, "VolumeFacts | None"]
@@ -31,7 +32,8 @@ ElementTree.register_namespace("qemu", "http://libvirt.org/schemas/domain/qemu/1
 def domain_xml(vm: Vm, virsh: Virsh, answers: Answers | None) -> str:
     """Return the path of a domain.xml that is as virt-install would make it now."""
     path, stamp = vm.file("domain.xml"), vm.file("domain.xml.sum")
-    volumes = {volume.key: look_at_volume(virsh, volume.pool, volume.name) for volume in vm.volumes}
+    found = look_at_volumes(virsh, [(volume.pool, volume.name) for volume in vm.volumes])
+    volumes = dict(zip([volume.key for volume in vm.volumes], found))
     basis = f"{definition_of(vm)} {cksum(_basis(vm, virsh, volumes).encode(errors='surrogateescape'))}"
     text = read_text(path)
     if vm.domain.variable or not text or read_text(stamp) != _stamp(basis, text):

@@ -11,9 +11,9 @@ import time
 
 from .facts import Vm, Volume
 from .files import remove, size_of
-from .libvirt import list_volumes, look_at_volume
 from .node import is_here
 from .say import Problem
+from .storage import list_volumes, look_at_volume
 from .virsh import Virsh
 
 _MIB = 1 << 20

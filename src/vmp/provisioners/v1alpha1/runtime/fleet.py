@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import NamedTuple
 
+from .conversation import Failed
 from .definition import is_current
 from .domain_xml import Answers
 from .facts import Vm, read_vm
@@ -18,6 +19,7 @@ from .libvirt import NAMESPACE, domain_state, list_domains, parse
 from .node import connection
 from .programs import end_all
 from .say import Problem, write
+from .users import LastingUsers
 from .virsh import Virsh
 
 
@@ -42,6 +44,8 @@ class Fleet:
         """By name; None for a machine whose directory another version wrote."""
         for name in names:
             self._read(name)
+        self.users = {vm.uri: LastingUsers() for vm in self.vms.values() if vm}
+        """Who uses the volumes of each node, by its URI."""
         self._idle: dict[str, list[Virsh]] = {}
         self._lock = threading.Lock()
 
@@ -103,8 +107,12 @@ class Fleet:
             domains = list_domains(virsh)
             running = list_domains(virsh, "--state-running")
             off = list_domains(virsh, "--state-shutoff")
+            there = [vm.domain.uuid for vm in vms if vm.domain.uuid in domains]
+            asked = [("metadata", f"--domain={uuid}", f"--uri={NAMESPACE}") for uuid in there]
+            marks = dict(zip(there, virsh.ask_all(*asked)))
             for vm in vms:
-                found[vm.name] = _judge_vm(vm, virsh, domains, running, off)
+                state = "running" if vm.domain.uuid in running else "shut off" if vm.domain.uuid in off else ""
+                found[vm.name] = _judge_vm(vm, virsh, domains, state, marks.get(vm.domain.uuid))
         except Problem as problem:
             reason = Problem("libvirt did not answer as it should", str(problem), *problem.hints)
             self.complain(f"node {vms[0].node}: {reason.text()}")
@@ -113,18 +121,17 @@ class Fleet:
             self.give_back(vms[0], virsh)
 
 
-def _judge_vm(vm: Vm, virsh: Virsh, domains: dict[str, str], running: dict[str, str], off: dict[str, str]) -> Judged:
+def _judge_vm(vm: Vm, virsh: Virsh, domains: dict[str, str], state: str, mark: str | Failed | None) -> Judged:
     uuid = vm.domain.uuid
-    if uuid not in domains:
+    if mark is None:
         taken = vm.domain.name in domains.values()
         return Judged("another domain of that name" if taken else "not there", False)
-    state = "running" if uuid in running else "shut off" if uuid in off else ""
-    if not state:
-        state = domain_state(virsh, uuid) or "not there"
+    state = state or domain_state(virsh, uuid) or "not there"
+    if isinstance(mark, Failed):  # its own run says what is wrong
+        return Judged(state, False)
     try:
-        mark = parse(virsh.ask("metadata", f"--domain={uuid}", f"--uri={NAMESPACE}"), "a mark").attrib
-        current = domains[uuid] == vm.domain.name and is_current(vm, dict(mark))
-    except Problem:  # its own run says what is wrong
+        current = domains[uuid] == vm.domain.name and is_current(vm, dict(parse(mark, "a mark").attrib))
+    except Problem:
         current = False
     return Judged(state, current)
 

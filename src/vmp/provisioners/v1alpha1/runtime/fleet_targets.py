@@ -10,16 +10,18 @@ import os
 import re
 import subprocess
 import threading
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from .definition import tell_stale
+from .domain import take_down_domain
 from .facts import Vm
 from .fleet import Fleet, Judged, at_once, make_of
-from .libvirt import list_domains, look_at_domain
-from .lifecycle import Run
-from .look import Seen, refuse_foreign_domain
+from .lifecycle import finish_down
+from .look import look
+from .making import Run
 from .say import Problem, write
-from .targets import perform
+from .targets import perform, take_turns
 from .vm_json import read_json
 
 VMS_JSON = "vms.json"
@@ -53,8 +55,14 @@ def jobs_and_keep_going() -> tuple[int, bool]:
     return int(jobs), keep
 
 
-def do_fleet(fleet: Fleet, target: str, names: list[str]) -> None:
-    """Bring machines up or take them down. After one that failed no other is begun, unless make was told -k."""
+Work = Callable[[Run], "int | None"]
+
+
+def do_fleet(fleet: Fleet, names: Iterable[str], target: str, work: Work) -> None:
+    """Do work on machines. After one that failed no other is begun, unless make was told -k.
+
+    A machine whose directory another version wrote is brought to ``target`` by that directory's own make.
+    """
     jobs, keep = jobs_and_keep_going()
     stopped = threading.Event()
 
@@ -62,7 +70,7 @@ def do_fleet(fleet: Fleet, target: str, names: list[str]) -> None:
         if stopped.is_set():
             return
         vm = fleet.vms[name]
-        good = _perform(fleet, vm, target) if vm else _own_make(fleet, name, target) == 0
+        good = _perform(fleet, vm, work) if vm else _own_make(fleet, name, target) == 0
         if not good:
             fleet.failed = True
             if not keep:
@@ -71,12 +79,12 @@ def do_fleet(fleet: Fleet, target: str, names: list[str]) -> None:
     at_once([partial(one, name) for name in names], jobs)
 
 
-def _perform(fleet: Fleet, vm: Vm, target: str) -> bool:
+def _perform(fleet: Fleet, vm: Vm, work: Work) -> bool:
     try:
         virsh = fleet.take(vm)
         try:
             virsh.seconds = vm.knobs.command_timeout
-            return perform(Run(vm, virsh, fleet.answers), target) == 0
+            return not work(Run(vm, virsh, fleet.answers, fleet.users[vm.uri]))
         finally:
             fleet.give_back(vm, virsh)
     except Problem as problem:
@@ -107,7 +115,26 @@ def fleet_up(fleet: Fleet) -> None:
             write(f"{name}: is running")
         else:
             todo.append(name)
-    do_fleet(fleet, "up", todo)
+    do_fleet(fleet, todo, "up", lambda run: perform(run, "up"))
+
+
+def fleet_down(fleet: Fleet) -> None:
+    """Take all machines down: first all domains, then what they have stored.
+
+    So who uses a volume is found out once for all of them, and nobody waits for the plug of another's domain.
+    """
+    gone: dict[str, list[str] | None] = {}
+
+    def first(run: Run) -> None:
+        gone[run.vm.name] = take_down_domain(run.vm, run.virsh)
+
+    def then(run: Run) -> None:
+        if look(run.vm, run.virsh) is not None:
+            raise Problem("another run has made the domain anew", "nothing else of this VM is deleted")
+        finish_down(run, gone[run.vm.name])
+
+    do_fleet(fleet, fleet.vms, "down", partial(take_turns, work=first))
+    do_fleet(fleet, [name for name in fleet.vms if name in gone], "down", partial(take_turns, work=then))
 
 
 def fleet_status(fleet: Fleet) -> None:
@@ -133,11 +160,7 @@ def _explain(fleet: Fleet, vm: Vm) -> None:
     """Say what is wrong with a domain, in the words of the machine's own targets."""
     virsh = fleet.take(vm)
     try:
-        domains = list_domains(virsh)
-        domain = look_at_domain(virsh, vm.domain.uuid, domains)
-        if domain is not None:
-            refuse_foreign_domain(vm, Seen(domains, domain))
-            tell_stale(vm, domain)
+        tell_stale(vm, look(vm, virsh))
     except Problem as problem:
         write(f"{vm.name}: {problem.text()}")
     finally:
@@ -188,7 +211,7 @@ def run_fleet(base: str, target: str) -> int:
         elif target == "status":
             fleet_status(fleet)
         else:
-            do_fleet(fleet, "down", list(fleet.vms))
+            fleet_down(fleet)
     finally:
         fleet.close()
     return 1 if fleet.failed else 0

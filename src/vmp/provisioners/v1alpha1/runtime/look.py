@@ -2,46 +2,32 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from .facts import Pool, Vm
-from .libvirt import Domain, list_domains, look_at_domain, names, pool_path
+from .libvirt import Domain, list_domains, look_at_domain, names
 from .say import Problem
+from .storage import PoolFacts, look_at_pool
 from .virsh import Virsh
 
 
-class Seen(NamedTuple):
-    """What a look has found."""
-
-    domains: dict[str, str]
-    """The names of all domains of the node, by UUID."""
-    domain: Domain | None
-
-
-def look(vm: Vm, virsh: Virsh) -> Seen:
+def look(vm: Vm, virsh: Virsh) -> Domain | None:
     """Look at the domain, and refuse to go on where it is not ours."""
-    seen = glance(vm, virsh)
-    refuse_foreign_domain(vm, seen)
-    return seen
+    domain = look_at_domain(virsh, vm.domain)
+    refuse_foreign_domain(vm, virsh, domain)
+    return domain
 
 
-def glance(vm: Vm, virsh: Virsh) -> Seen:
-    """Look at the domain, whosever it is."""
-    domains = list_domains(virsh)
-    return Seen(domains, look_at_domain(virsh, vm.domain.uuid, domains))
-
-
-def refuse_foreign_domain(vm: Vm, seen: Seen) -> None:
+def refuse_foreign_domain(vm: Vm, virsh: Virsh, domain: Domain | None) -> None:
     """Refuse a domain of our UUID that carries no mark, and one of our name with another UUID."""
-    if seen.domain is not None:
-        if seen.domain.mark is None:
+    if domain is not None:
+        if domain.mark is None:
             raise Problem(
                 f"the domain with UUID {vm.domain.uuid} on {vm.uri} was not made by a provisioner: it carries no mark",
                 "take that UUID out of the registry, or remove that domain",
             )
-        if seen.domain.name != vm.domain.name:
-            vm.say(f"the domain was renamed: it is called '{seen.domain.name}' now")
-    for uuid, name in seen.domains.items():
+        if domain.name == vm.domain.name:  # no other domain can have it
+            return
+        vm.say(f"the domain was renamed: it is called '{domain.name}' now")
+    for uuid, name in list_domains(virsh).items():
         if name == vm.domain.name and uuid != vm.domain.uuid:
             raise Problem(
                 f"there is another domain '{name}' on {vm.uri}, which this provisioner did not make (UUID {uuid})",
@@ -52,27 +38,28 @@ def refuse_foreign_domain(vm: Vm, seen: Seen) -> None:
 def check_node(vm: Vm, virsh: Virsh) -> None:
     """Refuse to change anything where a pool is somebody else's, or what is only used is not there or not active."""
     for pool in vm.pools:
-        found = pool_path(virsh, pool.name)
+        found = look_at_pool(virsh, pool.name)
         if found and not is_ours(pool, found):
             raise Problem(
-                f"pool '{pool.name}' is somebody else's: its directory is {found}, not {pool.path}",
+                f"pool '{pool.name}' is somebody else's: its directory is {found.path}, not {pool.path}",
                 "give this VM's pool another name, or the same directory",
             )
-    for kind, command, wanted in (("pool", "pool", vm.domain.used_pools), ("network", "net", vm.domain.networks)):
-        if not wanted:
-            continue
-        active = names(virsh, f"{command}-list")
-        for name in wanted:
-            if name not in active:
-                _refuse_unusable(vm, kind, command, name, name in names(virsh, f"{command}-list", "--all"))
+    for name in vm.domain.used_pools:
+        pool_there = look_at_pool(virsh, name)
+        if pool_there is None or not pool_there.active:
+            _refuse_unusable(vm, "pool", "pool", name, pool_there is not None)
+    active = names(virsh, "net-list") if vm.domain.networks else []
+    for name in vm.domain.networks:
+        if name not in active:
+            _refuse_unusable(vm, "network", "net", name, name in names(virsh, "net-list", "--all"))
 
 
-def is_ours(pool: Pool, path: str) -> bool:
+def is_ours(pool: Pool, found: PoolFacts) -> bool:
     """Tell whether a pool of this name has the directory that we declare; libvirt keeps paths without spare slashes."""
     plain = pool.path
     while "//" in plain:
         plain = plain.replace("//", "/")
-    return path == (plain.rstrip("/") or "/")
+    return found.path == (plain.rstrip("/") or "/")
 
 
 def _refuse_unusable(vm: Vm, kind: str, command: str, name: str, defined: bool) -> None:

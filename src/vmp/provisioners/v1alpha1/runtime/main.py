@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from .facts import Vm, read_vm
 from .fleet_targets import FLEET, VMS_JSON, run_fleet
-from .lifecycle import Run
+from .making import Run
 from .node import as_ssh, connection
 from .programs import end_all
 from .say import Problem, write

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from .facts import Pool, Vm
 from .files import scratch
-from .libvirt import escape, names, pool_path
+from .libvirt import escape
 from .look import is_ours
 from .say import Problem
+from .storage import is_active, look_at_pool
 from .virsh import Virsh
 
 
 def ensure_pool(vm: Vm, virsh: Virsh, pool: Pool) -> bool:
     """Make or start a pool, if it is not active; return whether this run has made it."""
-    if pool.name in names(virsh, "pool-list"):
+    found = look_at_pool(virsh, pool.name)
+    if found and found.active:
         return False
     failures = []
-    missing = pool.name not in names(virsh, "pool-list", "--all")
+    missing = found is None
     if missing:
         failures.append(define_pool(vm, virsh, pool))
     failures.append(virsh.try_("pool-build", f"--pool={pool.name}"))
     failures.append(virsh.try_("pool-start", f"--pool={pool.name}"))
-    if pool.name not in names(virsh, "pool-list"):
+    if failures[-1] and not is_active(virsh, pool.name):
         raise Problem(f"could not make pool {pool.name}", *filter(None, failures))
     made = missing and not failures[0]  # else another run was faster
     if made or not failures[-1]:
@@ -37,22 +39,20 @@ def define_pool(vm: Vm, virsh: Virsh, pool: Pool) -> str:
 
 def start_stopped_pools(vm: Vm, virsh: Virsh) -> None:
     """Start the pools that are defined but not active; those that are missing are made only by `create`."""
-    if not vm.pools:
-        return
-    defined = names(virsh, "pool-list", "--all")
     for pool in vm.pools:
-        if pool.name in defined:
+        found = look_at_pool(virsh, pool.name)
+        if found and not found.active:
             ensure_pool(vm, virsh, pool)
 
 
 def stop_pools(vm: Vm, virsh: Virsh) -> None:
     """Stop the pools that are ours."""
     for pool in vm.pools:
-        found = pool_path(virsh, pool.name)
+        found = look_at_pool(virsh, pool.name)
         if found and not is_ours(pool, found):
-            vm.say(f"left pool {pool.name} alone: its directory is {found}, not {pool.path}")
-        elif found and pool.name in names(virsh, "pool-list"):
+            vm.say(f"left pool {pool.name} alone: its directory is {found.path}, not {pool.path}")
+        elif found and found.active:
             failure = virsh.try_("pool-destroy", f"--pool={pool.name}")
-            if failure and pool.name in names(virsh, "pool-list"):
+            if failure and is_active(virsh, pool.name):
                 raise Problem(f"could not stop pool {pool.name}", failure)
             vm.say(f"stopped pool {pool.name}")

@@ -6,14 +6,13 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 
-from .address import find_address, must_find
+from .address import find_address, must_find, warn_loose
 from .definition import tell_stale
 from .facts import Volume
 from .files import lock
 from .knobs import COMMAND, KNOBS
-from .libvirt import domain_state, glance_at_volume, names, pool_path
+from .libvirt import domain_state, look_at_domain, names
 from .lifecycle import (
-    Run,
     build,
     clean,
     clean_all,
@@ -32,13 +31,14 @@ from .lifecycle import (
     stop_all,
     stop_pool,
     up,
-    warn_loose,
 )
-from .look import glance, refuse_foreign_domain
+from .look import refuse_foreign_domain
+from .making import Run
 from .node import PATIENT, TRIES
 from .programs import have, need
 from .say import Problem, show, write
 from .ssh import check_ssh, ssh_command
+from .storage import glance_at_volume, look_at_pool
 from .virsh import Virsh
 from .volumes import clear_leftovers
 from .waiting import wait_ready
@@ -93,16 +93,17 @@ def execute(run: Run) -> None:
 def status(run: Run) -> int:
     """Print what there is; return 0 if the domain runs."""
     vm, virsh = run.vm, run.virsh
-    seen = glance(vm, virsh)
-    state = seen.domain.state if seen.domain else "not there"
-    if seen.domain is not None:
+    domain = look_at_domain(virsh, vm.domain)
+    state = domain.state if domain else "not there"
+    if domain is not None:
         info = virsh.ask("dominfo", f"--domain={vm.domain.uuid}").replace(" ", "")
         state += ", saved" if "Managedsave:yes" in info else ""
         state += ", transient" if "Persistent:no" in info else ""
     _row("domain", vm.domain.name, state)
-    active = names(virsh, "pool-list")
-    for pool in [*[pool.name for pool in vm.pools], *vm.domain.used_pools]:
-        _row("pool", pool, "active" if pool in active else "not active" if pool_path(virsh, pool) else "not there")
+    pools = {name: look_at_pool(virsh, name) for name in [*[pool.name for pool in vm.pools], *vm.domain.used_pools]}
+    for name, pool in pools.items():
+        _row("pool", name, "not there" if pool is None else "active" if pool.active else "not active")
+    active = [name for name, pool in pools.items() if pool and pool.active]
     if vm.domain.networks:
         networks, all_networks = names(virsh, "net-list"), names(virsh, "net-list", "--all")
         for network in vm.domain.networks:
@@ -110,14 +111,14 @@ def status(run: Run) -> int:
             _row("network", network, "active" if network in networks else there)
     for volume in vm.volumes:
         _row("volume", volume.key, _volume_state(virsh, volume, active))
-    if seen.domain is None or seen.domain.state != "running":
-        refuse_foreign_domain(vm, seen)
-        tell_stale(vm, seen.domain)
+    if domain is None or domain.state != "running":
+        refuse_foreign_domain(vm, virsh, domain)
+        tell_stale(vm, domain)
         return 1
     found = find_address(vm, virsh)
     _row("address", found.ip or "-", "" if found.ip else "not known")
-    warn_loose(vm, seen.domain)
-    tell_stale(vm, seen.domain)
+    warn_loose(vm, domain)
+    tell_stale(vm, domain)
     return 0
 
 
@@ -215,6 +216,11 @@ def perform(run: Run, target: str) -> int:
     run.vm.knobs  # noqa: B018 - a knob that is misspelt ends the run before it begins
     if target not in _TAKE_TURNS:
         return TARGETS[target](run) or 0
+    return take_turns(run, TARGETS[target])
+
+
+def take_turns(run: Run, work: Callable[[Run], int | None]) -> int:
+    """Do what changes a machine, while no other run does."""
     with lock(run.vm.file(".lock"), run.vm.name, "changes this VM"):
         clear_leftovers(run.vm)
-        return TARGETS[target](run) or 0
+        return work(run) or 0

@@ -6,11 +6,14 @@ import json
 import os
 import shlex
 import struct
+import threading
+import time
 
 from .conversation import Failed
 from .facts import Vm
-from .libvirt import disk_sources, list_domains, list_volumes, look_at_volume, names, parse, volume_facts
+from .libvirt import disk_sources, list_domains, names, parse
 from .node import ask_node, is_here
+from .storage import list_volumes, look_at_volumes
 from .virsh import Virsh
 
 
@@ -33,9 +36,9 @@ class Users:
 
     def forget(self, user: str) -> None:
         """Note that a user has gone."""
-        for found in self._by.values():
-            if user in found:
-                found.remove(user)
+        for used, found in self._by.items():
+            if user in found:  # another thread may be reading the list
+                self._by[used] = [other for other in found if other != user]
 
     def user_of(self, path: str, key: str, going: frozenset[str] = frozenset()) -> str:
         """Return who uses a volume, or ''; those whose path is ``going`` are about to be deleted."""
@@ -43,40 +46,50 @@ class Users:
         return next((user for user in found if user.partition(" ")[2] not in going), "")
 
 
+class LastingUsers:
+    """The users of a node's volumes, found once for all machines of a fleet that go at the same time.
+
+    After two seconds they are found anew: somebody may have made a domain on one of the volumes.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: Users | None = None
+        self._at = 0.0
+
+    def find(self, vm: Vm, virsh: Virsh) -> Users:
+        """Return the users."""
+        with self._lock:
+            if self._found is None or time.monotonic() - self._at > 2:
+                self._at = time.monotonic()
+                self._found = find_users(vm, virsh)
+            return self._found
+
+
 def find_users(vm: Vm, virsh: Virsh) -> Users:
-    """Find all users of the node's volumes, but for our own domain. Domains come last: a new one may have come."""
+    """Find all users of the node's volumes. Domains come last: a new one may have come."""
     users = Users()
     for pool in names(virsh, "pool-list"):
         for name, path in list_volumes(virsh, pool).items():
             users.paths[path] = (pool, name)
-    for path, (pool, name) in users.paths.items():
-        over = _backing_of_volume(virsh, path, pool, name)
-        if over:
-            users.backing[path] = over
-            users.add(over, f"volume {path}")
-    for uuid, name in list_domains(virsh).items():
-        if uuid != vm.domain.uuid:
-            for option in ([], ["--inactive"]):  # the second has what `attach-disk --config` added
-                _add_domain(vm, virsh, users, uuid, name, option)
+    for path, facts in zip(users.paths, look_at_volumes(virsh, list(users.paths.values()))):
+        if facts and facts.backing:
+            users.backing[path] = facts.backing
+            users.add(facts.backing, f"volume {path}")
+    domains = list_domains(virsh)
+    # The second answer about a domain has what `attach-disk --config` added.
+    questions = [("dumpxml", f"--domain={uuid}", *option) for uuid in domains for option in ((), ("--inactive",))]
+    for (_, domain, *_), answer in zip(questions, virsh.ask_all(*questions)):
+        uuid = domain.partition("=")[2]
+        if not isinstance(answer, Failed):
+            _add_domain(vm, users, domains[uuid], answer)
+        elif uuid in list_domains(virsh):
+            raise answer
     return users
 
 
-def _backing_of_volume(virsh: Virsh, path: str, pool: str, name: str) -> str:
-    try:
-        return volume_facts(virsh.ask("vol-dumpxml", f"--vol={path}")).backing
-    except Failed:  # it was deleted meanwhile, or its file is gone; anything else is an error
-        found = look_at_volume(virsh, pool, name)
-        return found.backing if found else ""
-
-
-def _add_domain(vm: Vm, virsh: Virsh, users: Users, uuid: str, name: str, options: list[str]) -> None:
-    try:
-        xml = parse(virsh.ask("dumpxml", *options, f"--domain={uuid}"), f"libvirt's answer about domain {name}")
-    except Failed:
-        if uuid in list_domains(virsh):
-            raise
-        return  # it is gone
-    for source in disk_sources(xml):
+def _add_domain(vm: Vm, users: Users, name: str, answer: str) -> None:
+    for source in disk_sources(parse(answer, f"libvirt's answer about domain {name}")):
         users.add(source, f"domain {name}")
         # libvirt tells what a file lies over if it is a volume, or the disk of a running domain. Else we read the file.
         while source.startswith("/") and not _is_device(source) and source not in users.paths:

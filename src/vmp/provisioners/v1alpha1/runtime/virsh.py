@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from .conversation import Conversation, Failed, Hung, lost
+from .conversation import Conversation, Failed, Hung, Replies, lost
 from .programs import run
 from .say import show
 
@@ -39,16 +39,28 @@ class Virsh:
 
     def ask(self, *words: str, seconds: int | None = None) -> str:
         """Return what a command prints. Raises Failed with libvirt's words, or Lost."""
-        show([*self._shown, *words])
-        bound = self.seconds if seconds is None else seconds
-        if any(ord(letter) < 32 or ord(letter) == 127 for word in words for letter in word):
-            return self._ask_process(words, bound)
-        with self._lock:
-            if self._converses and self._conversation is None:
-                self._begin()
-            if self._converses:
-                return self._converse(" ".join(map(quote, words)), bound)
-        return self._ask_process(words, bound)
+        (answer,) = self._breathe([words], self.seconds if seconds is None else seconds)
+        if isinstance(answer, Failed):
+            raise answer
+        return answer
+
+    def ask_all(self, *questions: Sequence[str]) -> list[str | Failed]:
+        """Ask what belongs together in one breath. Of what was refused, the error comes in place of the answer.
+
+        virsh does not say which of several it has refused: then each is asked by itself.
+        """
+        return self._breathe(questions, self.seconds) if questions else []
+
+    def _breathe(self, questions: Sequence[Sequence[str]], seconds: int) -> list[str | Failed]:
+        for words in questions:
+            show([*self._shown, *words])
+        if not any(ord(letter) < 32 or ord(letter) == 127 for words in questions for word in words for letter in word):
+            with self._lock:
+                if self._converses and self._conversation is None:
+                    self._begin()
+                if self._converses:
+                    return self._converse(questions, seconds)
+        return [self._ask_process(words, seconds) for words in questions]
 
     def try_(self, *words: str) -> str:
         """Carry out a command that may be refused; return libvirt's words then, else ''."""
@@ -68,35 +80,37 @@ class Virsh:
         """Begin a conversation, and find out whether this virsh can have one."""
         self._conversation = Conversation(self._words, self._shown_uri, self.directory)
         try:
-            self._converses = b"echo ready" in self._exchange("echo ready", min(self.seconds or _FIRST, _FIRST))[2]
+            self._converses = b"echo ready" in self._exchange(["echo ready"], min(self.seconds or _FIRST, _FIRST)).echo
         except Hung:  # it lives, and is silent: without readline it may keep its answers to itself
             self._converses = False
         if not self._converses:  # without readline a line may have 1023 bytes at most
             self.close()
 
-    def _exchange(self, command: str, seconds: float) -> tuple[str | None, str, bytes]:
+    def _exchange(self, commands: Sequence[str], seconds: float) -> Replies:
         assert self._conversation
         try:
-            return self._conversation.exchange(command, seconds)
+            return self._conversation.exchange(commands, seconds)
         except BaseException:
             self.close()  # whoever asks next, after Ctrl+C too, asks another virsh
             raise
 
-    def _converse(self, command: str, seconds: float) -> str:
-        answer, errors, _ = self._exchange(command, seconds)
-        if answer is None or errors.lstrip("\n").startswith("error: "):
-            raise Failed(_words_of(errors) or "virsh gave no answer")
-        return answer
+    def _converse(self, questions: Sequence[Sequence[str]], seconds: float) -> list[str | Failed]:
+        commands = [" ".join(map(quote, words)) for words in questions]
+        replies = self._exchange(commands, seconds)
+        found: list[str | Failed] = [output for output in replies.outputs if output is not None]
+        if len(found) == len(commands) and not replies.errors.lstrip("\n").startswith("error: "):
+            return found
+        if len(commands) == 1:
+            return [Failed(_words_of(replies.errors) or "virsh gave no answer")]
+        return [self._converse([words], seconds)[0] for words in questions]
 
-    def _ask_process(self, words: Sequence[str], seconds: int) -> str:
+    def _ask_process(self, words: Sequence[str], seconds: int) -> str | Failed:
         ended = run([*self._words, *words], seconds, cwd=self.directory)
         if ended.timed_out:
             raise Hung(seconds)
         if ended.code < 0:
             raise lost(self._shown_uri)
-        if ended.code:
-            raise Failed(_words_of(ended.errors))
-        return ended.output
+        return Failed(_words_of(ended.errors)) if ended.code else ended.output
 
 
 def _words_of(errors: str) -> str:

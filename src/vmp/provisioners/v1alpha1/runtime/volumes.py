@@ -14,9 +14,10 @@ from .conversation import Failed
 from .facts import Vm, Volume
 from .files import remove, scratch, size_of
 from .filling import fill, same_ends
-from .libvirt import VolumeFacts, escape, look_at_volume, names
+from .libvirt import escape
 from .pools import ensure_pool
 from .say import Problem
+from .storage import VolumeFacts, look_at_volume, look_at_volumes
 from .users import find_users
 from .virsh import Virsh
 
@@ -169,10 +170,7 @@ def _other(vm: Vm, volume: Volume, physical: int) -> Problem:
 
 def missing_volumes(vm: Vm, virsh: Virsh) -> bool:
     """Tell whether a volume is not there."""
-    active = set(names(virsh, "pool-list")) if vm.volumes else set()
-    return any(
-        volume.pool not in active or look_at_volume(virsh, volume.pool, volume.name) is None for volume in vm.volumes
-    )
+    return None in look_at_volumes(virsh, [(volume.pool, volume.name) for volume in vm.volumes])
 
 
 def clear_leftovers(vm: Vm) -> None:

@@ -1,0 +1,101 @@
+"""The steps of `up`: look before anything is changed, make what is stored, define the domain, start it."""
+
+from __future__ import annotations
+
+import os
+
+from .deletion import take_back
+from .domain import define_domain, start_domain
+from .domain_xml import Answers, domain_xml, forget
+from .facts import Pool, Vm, Volume
+from .image import build_image, need_for_image
+from .libvirt import Domain, domain_state
+from .look import check_node, look
+from .node import need_for_node
+from .node_download import make_volumes_on_node
+from .osinfo import check_osinfo
+from .pools import ensure_pool, start_stopped_pools
+from .programs import Beside, need
+from .say import Problem
+from .seed import build_seed, need_for_seed
+from .users import LastingUsers
+from .virsh import Virsh
+from .volumes import ensure_volume, missing_volumes
+
+
+class Run:
+    """One run of a target: the machine, its conversation with libvirt, and what this run has made."""
+
+    def __init__(self, vm: Vm, virsh: Virsh, answers: Answers | None = None, users: LastingUsers | None = None) -> None:
+        self.vm = vm
+        self.virsh = virsh
+        self.answers = answers
+        self.users = users or LastingUsers()
+        self.made_pools: list[Pool] = []
+        self.made_volumes: list[Volume] = []
+        """What this run has made; it goes again if virt-install then refuses the definition."""
+
+
+def prepare(run: Run, *, makes_domain: bool = False) -> Domain | None:
+    """Look at what there is, and refuse to go on, before anything is changed."""
+    domain = look(run.vm, run.virsh)
+    check_node(run.vm, run.virsh)
+    if makes_domain and domain is None:
+        need("make the domain", "virt-install")
+        run.vm.secrets()
+        if not os.path.exists(run.vm.file("domain.xml")):
+            check_osinfo(run.vm)
+    return domain
+
+
+def make_storage(run: Run, domain: Domain | None) -> None:
+    """Make pools and volumes. The image and the seed are needed to fill them, and to see whether they are whole."""
+    vm, virsh = run.vm, run.virsh
+    if domain is not None:
+        start_stopped_pools(vm, virsh)
+        if not missing_volumes(vm, virsh):
+            return
+    need_for_build(vm)
+    seed = Beside(build_seed, vm)
+    try:
+        build_image(vm)
+        if vm.image_on_node:
+            make_volumes_on_node(vm)
+        for pool in vm.pools:
+            if ensure_pool(vm, virsh, pool):
+                run.made_pools.append(pool)
+        for volume in vm.volumes:
+            if volume.file == vm.seed:
+                seed.result()
+            if ensure_volume(vm, virsh, volume, domain is not None):
+                run.made_volumes.append(volume)
+    finally:
+        seed.result()
+
+
+def need_for_build(vm: Vm) -> None:
+    """Name what is not installed, before anything is changed."""
+    need_for_image(vm)
+    need_for_seed(vm)
+    if vm.image_on_node:
+        need_for_node(vm)
+
+
+def define_new_domain(run: Run) -> None:
+    """Define the domain. If it cannot be, what this run has made goes again."""
+    try:
+        define_domain(run.vm, run.virsh, domain_xml(run.vm, run.virsh, run.answers))
+    except Problem:
+        forget(run.vm)
+        take_back(run.vm, run.virsh, run.made_volumes, run.made_pools)
+        raise
+
+
+def start_new_domain(run: Run) -> None:
+    """Start a domain that this run has defined."""
+    try:
+        start_domain(run.vm, run.virsh, "shut off")
+    except Problem:
+        if not domain_state(run.virsh, run.vm.domain.uuid):
+            forget(run.vm)
+        raise
