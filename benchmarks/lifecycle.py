@@ -178,6 +178,8 @@ def _floor_fleet(floor: Floor) -> list[Step]:
     return [
         Step("20: floor: virsh makes and starts them", floor.up(FLEET), starts=True),
         Step("20: floor: virsh removes them", floor.down(FLEET)),
+        Step("20: floor: four virsh make and start them", floor.at_once(floor.up, FLEET, 4), starts=True),
+        Step("20: floor: four virsh remove them", floor.at_once(floor.down, FLEET, 4)),
     ]
 
 
@@ -196,7 +198,10 @@ RATIOS_OF_FLEET = (
     ("20: up, nothing to do", "20: kcli create plan again", 0.3),
     ("20: down", "20: kcli delete plan", 0.35),
     ("20: up from nothing", "20: floor: virsh makes and starts them", None),
+    ("20: up from nothing", "20: floor: four virsh make and start them", None),
+    ("20: floor: four virsh make and start them", "20: kcli create plan", None),
     ("20: down", "20: floor: virsh removes them", None),
+    ("20: down", "20: floor: four virsh remove them", None),
 )
 CONNECTIONS = {"up from nothing": 2, "up, nothing to do": 1, "up after down": 1, "down": 1}
 

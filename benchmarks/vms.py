@@ -7,10 +7,11 @@ its pool already, whose boot sector halts the processor. Its seed is an ISO of c
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -159,6 +160,11 @@ class Floor:
                 f"start {name}",
             ]
         return ["virsh", "-q", "; ".join(commands)]
+
+    def at_once(self, work: Callable[[Sequence[str]], list[str]], names: Sequence[str], jobs: int) -> list[str]:
+        """Return the command that does `up` or `down` by so many virsh side by side."""
+        parts = [shlex.join(work(names[number::jobs])) for number in range(jobs)]
+        return ["sh", "-c", " & ".join([*parts, "wait"])]
 
     def down(self, names: Sequence[str]) -> list[str]:
         """Remove all that `up` has made."""

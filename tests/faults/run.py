@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from world import ENVIRONMENT, OUT_OF_REACH, Vm
 
-from faults.model import BOUNDED, HANGS, NONSENSE_TEXT, Fault
+from faults.model import BOUNDED, BY_NODE_SCENE, HANGS, NONSENSE_TEXT, Fault
 
 SHIM = Path(__file__).parent / "shim.sh"
 VIRSH_SHIM = (Path(__file__).parent / "virsh_shim.py", Path(__file__).parent.parent / "lab/between.py")
@@ -74,6 +75,9 @@ class Prepared:
     def orphans(self) -> list[str]:
         """Return processes of the run that are still there, and end them too. The dying have two seconds."""
         mark = f"FAULT_DIR={self.folder}\0".encode()
+        for pid, command in _processes(mark):
+            if "[mux]" in command:  # it would share the connection with later runs for 30 seconds
+                os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + 2
         while found := list(_processes(mark)):
             if time.monotonic() > deadline:
@@ -110,11 +114,14 @@ class Shims:
         (folder / "calls").mkdir(parents=True)
         (folder / "tmp").mkdir()
         inner = vm.command(*arguments)[len(OUT_OF_REACH) :]
-        script = 'export FAULT_GROUP=$$ PATH="$0:$PATH"; exec "$@"'
+        orders = _orders(folder, fault)
+        file = self.folder / "orders"
+        file.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in orders.items()))
+        script = f'export FAULT_GROUP=$$ PATH="$0:$PATH"; echo "export FAULT_GROUP=$$" >>{file}; exec "$@"'
         return Prepared(
             folder=folder,
             command=[*OUT_OF_REACH, "sh", "-c", script, str(self.bin), *inner],
-            environment={**ENVIRONMENT, "TMPDIR": str(folder / "tmp"), **_orders(folder, fault)},
+            environment={**ENVIRONMENT, "TMPDIR": str(folder / "tmp"), **orders},
         )
 
     def run(
@@ -170,7 +177,8 @@ def _watch(
 
 def is_bounded(fault: Fault) -> bool:
     """Whether the provisioner itself has to end this command when it hangs."""
-    return fault.command.split()[0] in BOUNDED
+    program = fault.command.split()[0]
+    return program in BOUNDED and (program, fault.scene) != ("ssh", BY_NODE_SCENE)
 
 
 def _orders(folder: Path, fault: Fault | None) -> dict[str, str]:

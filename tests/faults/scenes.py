@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import server
 from guest_registries import cloud
 from world import Vm, build_guest, generate, remove_all, virsh
 
+from faults.model import BY_NODE_SCENE
+from faults.node import PORT, Node, node_here
 from faults.run import Shims
 
 IMAGE = "blank.qcow2"
@@ -82,6 +85,10 @@ vms:
 """
 
 
+HERE = 'libvirt: {connection: {uri: "qemu:///system"}}'
+BY_NODE = f'libvirt: {{connection: {{uri: "qemu+ssh://root@127.0.0.1:{PORT}/system"}}, imageDownload: node}}'
+
+
 def make_image(folder: Path) -> None:
     """Make an image with no system in it, a few MiB that compress badly, its archive and its sums file."""
     raw = folder / "blank.raw"
@@ -104,14 +111,23 @@ class Stage:
         served.mkdir()
         make_image(served)
         self.server = server.Server(served)
+        self._node: Node | None = None
+        self._stack = ExitStack()
 
     def __enter__(self) -> Stage:
-        self.server.__enter__()
+        self._stack.enter_context(self.server)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.server.__exit__(None, None, None)
+        self._stack.close()
         self.clear()
+
+    @property
+    def node(self) -> Node:
+        """A node that downloads the image itself; it is there once a scene needs it."""
+        if self._node is None:
+            self._node = self._stack.enter_context(node_here(self.folder / "node"))
+        return self._node
 
     def clear(self) -> None:
         """Nothing in libvirt but the empty pool `default`; no directories of VMs."""
@@ -121,12 +137,13 @@ class Stage:
         remove_all()
         shutil.rmtree(self.base, ignore_errors=True)
 
-    def fresh(self) -> dict[str, Vm]:
+    def fresh(self, *, by_node: bool = False) -> dict[str, Vm]:
         """Return VMs that have just been generated, with nothing else there."""
         self.clear()
-        written = self.folder / "written"
+        written = self.folder / ("written-for-node" if by_node else "written")
         if not written.exists():
-            generate(REGISTRY.format(url=self.server.url("").rstrip("/")), written, "--fleet")
+            registry = REGISTRY.format(url=self.server.url("").rstrip("/"))
+            generate(registry.replace(HERE, BY_NODE) if by_node else registry, written, "--fleet")
         shutil.copytree(written, self.base)
         return {name: Vm(self.base / name) for name in ("vm", "other")}
 
@@ -197,6 +214,14 @@ def begin_running_fleet(stage: Stage, anew: bool) -> Vm:
     return fleet
 
 
+def begin_by_node(stage: Stage, anew: bool) -> Vm:
+    for socket in stage.base.rglob(".node-ssh-*"):
+        command = ["ssh", "-S", socket.name, "-O", "exit", "node"]
+        subprocess.run(command, cwd=socket.parent, capture_output=True)
+    stage.node.clear()
+    return stage.fresh(by_node=True)["vm"]
+
+
 def begin_guest(stage: Stage, anew: bool) -> Vm:
     """A guest that is ready, and whose host key is not known yet."""
     if anew:
@@ -223,6 +248,7 @@ SCENES = {
         Scene("up-again", ("up",), begin_again, kept=SHARED),
         Scene("down", ("down", PLUG), begin_shared, kept=SHARED),
         Scene("delete-all", ("delete-all",), begin_alone),
+        Scene(BY_NODE_SCENE, ("up",), begin_by_node),
         Scene("fleet-up", ("up",), begin_fleet),
         Scene("fleet-down", ("down", PLUG), begin_running_fleet),
         Scene("delete-all-shared", ("delete-all",), begin_shared, kept=SHARED),

@@ -72,9 +72,9 @@ def batch(*commands: list[str]) -> list[str]:
 
 
 def files(directory: Path, unpredictable: frozenset[str]) -> State:
-    """Return the files below a directory: mode and content."""
+    """Return the files below a directory: mode and content. The socket of a shared SSH connection goes by itself."""
     state = {}
-    for path in sorted(directory.rglob("*")):
+    for path in sorted(path for path in directory.rglob("*") if not path.is_socket()):
         mode = stat.filemode(path.lstat().st_mode)
         what = _content(path, unpredictable) if path.is_file() else ""
         state[f"{path.relative_to(directory)}"] = f"{mode} {what}"

@@ -13,7 +13,7 @@ from .conversation import Failed
 from .facts import Vm
 from .libvirt import disk_sources, list_domains, names, parse
 from .node import ask_node, is_here
-from .storage import list_volumes, look_at_volumes
+from .storage import list_volumes, look_at_volume, volume_facts
 from .virsh import Virsh
 
 
@@ -72,7 +72,10 @@ def find_users(vm: Vm, virsh: Virsh) -> Users:
     for pool in names(virsh, "pool-list"):
         for name, path in list_volumes(virsh, pool).items():
             users.paths[path] = (pool, name)
-    for path, facts in zip(users.paths, look_at_volumes(virsh, list(users.paths.values()))):
+    asked = [("vol-dumpxml", f"--vol={path}") for path in users.paths]  # in names the list loses blanks at the end
+    for path, answer in zip(users.paths, virsh.ask_all(*asked)):
+        # It was deleted meanwhile, or its file is gone; anything else is an error.
+        facts = look_at_volume(virsh, *users.paths[path]) if isinstance(answer, Failed) else volume_facts(answer)
         if facts and facts.backing:
             users.backing[path] = facts.backing
             users.add(facts.backing, f"volume {path}")
