@@ -16,26 +16,11 @@ from vms import IMAGES, PATH, PLUG, build_image, compile_registry, make, make_fl
 
 sys.path.append(str(Path(__file__).parent.parent / "tests/lab"))
 from link import Link
+from local_sshd import local_sshd
 
 NODES = 20
 ROUND_TRIP = 0.05
 """Seconds."""
-
-_SSHD = """
-ListenAddress 127.0.0.1:{port}
-HostKey {directory}/host-key
-AuthorizedKeysFile {directory}/key.pub
-StrictModes no
-UsePAM no
-PidFile none
-"""
-_SSH = """
-Host 127.0.0.1
-  IdentityFile {directory}/key
-  UserKnownHostsFile {directory}/known_hosts
-  StrictHostKeyChecking accept-new
-  LogLevel ERROR
-"""
 
 
 def measure_nodes(directory: Path, rounds: int) -> list[Table]:
@@ -93,23 +78,10 @@ def _registry(names: Sequence[str], ports: Sequence[int]) -> str:
 
 @contextmanager
 def _nodes(directory: Path) -> Iterator[list[int]]:
-    """Start the nodes, and make the SSH of this lab know how to log in there; give their ports."""
-    directory.mkdir()
-    for key in ("host-key", "key"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / key], check=True)
-    Path("/run/sshd").mkdir(exist_ok=True)
-    (directory / "ssh_config").write_text(_SSH.format(directory=directory))
-    with ExitStack() as stack:
-        ports = []
-        for port in range(22001, 22001 + NODES):
-            (config := directory / f"sshd-{port}").write_text(_SSHD.format(port=port, directory=directory))
-            server = subprocess.Popen(["/usr/sbin/sshd", "-D", "-e", "-f", config], stderr=subprocess.DEVNULL)
-            stack.callback(server.wait)
-            stack.callback(server.terminate)
-            ports.append(stack.enter_context(Link(("127.0.0.1", port), delay=ROUND_TRIP / 2)).port)
-        subprocess.run(["mount", "--bind", directory / "ssh_config", "/etc/ssh/ssh_config"], check=True)
-        stack.callback(subprocess.run, ["umount", "/etc/ssh/ssh_config"], check=True)
-        yield ports
+    """Start the nodes; give the ports by which they are reached."""
+    own = range(22001, 22001 + NODES)
+    with local_sshd(directory, own), ExitStack() as stack:
+        yield [stack.enter_context(Link(("127.0.0.1", port), delay=ROUND_TRIP / 2)).port for port in own]
 
 
 def _end_connections(base: Path) -> None:

@@ -9,24 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-PORT = 22022
+from local_sshd import local_sshd
 
-_SSHD = """
-ListenAddress 127.0.0.1:{port}
-HostKey {directory}/host-key
-AuthorizedKeysFile {directory}/key.pub
-StrictModes no
-UsePAM no
-PidFile none
-SetEnv XDG_CACHE_HOME={directory}/cache
-"""
-_SSH = """
-Host 127.0.0.1
-  IdentityFile {directory}/key
-  UserKnownHostsFile {directory}/known_hosts
-  StrictHostKeyChecking accept-new
-  LogLevel ERROR
-"""
+PORT = 22022
 
 
 class Node:
@@ -46,18 +31,6 @@ class Node:
 
 @contextmanager
 def node_here(directory: Path) -> Iterator[Node]:
-    """Start its sshd, and make the SSH of this lab know how to log in there."""
-    directory.mkdir()
-    for key in ("host-key", "key"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / key], check=True)
-    Path("/run/sshd").mkdir(exist_ok=True)
-    (config := directory / "sshd_config").write_text(_SSHD.format(port=PORT, directory=directory))
-    (directory / "ssh_config").write_text(_SSH.format(directory=directory))
-    server = subprocess.Popen(["/usr/sbin/sshd", "-D", "-e", "-f", config], stderr=subprocess.DEVNULL)
-    subprocess.run(["mount", "--bind", directory / "ssh_config", "/etc/ssh/ssh_config"], check=True)
-    try:
+    """Start its sshd."""
+    with local_sshd(directory, [PORT], f"SetEnv XDG_CACHE_HOME={directory}/cache"):
         yield Node(directory)
-    finally:
-        subprocess.run(["umount", "/etc/ssh/ssh_config"], check=True)
-        server.terminate()
-        server.wait()
