@@ -52,7 +52,8 @@ class Fault:
 
 CHANGES = frozenset(
     "pool-define pool-build pool-start pool-destroy pool-delete pool-undefine pool-refresh vol-create vol-upload"
-    " vol-delete vol-resize define autostart start shutdown destroy undefine".split()
+    " vol-delete vol-resize define autostart start shutdown destroy undefine"
+    " suspend resume managedsave".split()
 )
 """The commands of virsh that change something: between two of the others it does not matter when a run ends."""
 

@@ -247,6 +247,8 @@ SCENES = {
         Scene("up-warm", ("up",), begin_warm, kept=SHARED),
         Scene("up-again", ("up",), begin_again, kept=SHARED),
         Scene("down", ("down", PLUG), begin_shared, kept=SHARED),
+        Scene("save", ("save",), begin_alone, unpredictable=("vm.save",)),
+        Scene("suspend", ("suspend",), begin_alone),
         Scene("delete-all", ("delete-all",), begin_alone),
         Scene(BY_NODE_SCENE, ("up",), begin_by_node),
         Scene("fleet-up", ("up",), begin_fleet),

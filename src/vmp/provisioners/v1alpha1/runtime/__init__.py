@@ -8,7 +8,7 @@ How to read it: begin with `def up(`. It looks at what libvirt has, decides, and
 pools, volumes, domain. The other targets do the same. What they use stands above them, each part under a heading with
 a line that says what it does. Where each target begins (search for the heading, such as "= lifecycle ="):
 
-  lifecycle      up, create, build, start, stop, restart, kill, down, delete, clean and their parts
+  lifecycle      up, create, build, start, stop, restart, kill, suspend, save, down, delete, clean and their parts
   making         the steps of up
   targets        status, ip, ssh, console, exec, help; the table of all targets
   waiting        wait-for-ready

@@ -114,6 +114,49 @@ def kill_domain(vm: Vm, virsh: Virsh, state: str) -> None:
         raise Problem(f"could not stop domain {vm.domain.name}", failure)
 
 
+def suspend_domain(vm: Vm, virsh: Virsh, state: str) -> None:
+    """Let the guest stand still, in memory."""
+    if state == "paused":
+        vm.say("is suspended")
+    elif state in RUNNING:
+        _change(vm, virsh, "suspend", "suspended")
+    else:
+        raise _not_running(vm, state)
+
+
+def resume_domain(vm: Vm, virsh: Virsh, state: str) -> None:
+    """Let a guest go on that stands still, or that has suspended itself."""
+    if state not in (*RUNNING, "paused", "pmsuspended"):
+        raise _not_running(vm, state)
+    if start_domain(vm, virsh, state):
+        vm.say("is running")
+
+
+def save_domain(vm: Vm, virsh: Virsh, domain: Domain) -> None:
+    """Write the guest's memory to the node's disk, and stop it; the next start goes on from there, and runs."""
+    if domain.state in (*RUNNING, "paused"):
+        kib = domain.xml.findtext("currentMemory", "")
+        mib = int(kib) >> 10 if kib.isdecimal() else 0
+        vm.say(f"saving {mib} MiB of memory on the node")
+        _change(vm, virsh, "managedsave", "saved", "--running", seconds=vm.knobs.command_timeout * (1 + mib // 64))
+    elif vm.domain.uuid in list_domains(virsh, "--with-managed-save"):
+        vm.say("is saved")
+    else:
+        raise _not_running(vm, domain.state)
+
+
+def _change(vm: Vm, virsh: Virsh, command: str, done: str, *options: str, seconds: int | None = None) -> None:
+    try:
+        virsh.ask(command, f"--domain={vm.domain.uuid}", *options, seconds=seconds)
+    except Failed as error:
+        raise Problem(f"domain {vm.domain.name} could not be {done}", str(error)) from None
+    vm.say(f"{done} domain {vm.domain.name}")
+
+
+def _not_running(vm: Vm, state: str) -> Problem:
+    return Problem(f"the domain is {state}", f"'{vm.make} start' starts it")
+
+
 def take_down_domain(vm: Vm, virsh: Virsh) -> list[str] | None:
     """Stop and delete the domain; return the paths of what it had as disks, or None where there was no domain."""
     domain = look(vm, virsh)

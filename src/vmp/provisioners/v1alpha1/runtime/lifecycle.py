@@ -7,7 +7,8 @@ from collections.abc import Callable
 from .address import warn_loose
 from .definition import tell_stale
 from .deletion import ALL, delete_storage, delete_what
-from .domain import kill_domain, start_domain, stop_domain, take_down_domain
+from .domain import kill_domain, resume_domain, save_domain, start_domain, stop_domain, suspend_domain, take_down_domain
+from .facts import Vm
 from .files import remove
 from .image import build_image, clean_image
 from .libvirt import Domain
@@ -88,10 +89,36 @@ def start_only(run: Run) -> None:
 def start_existing(run: Run, domain: Domain | None) -> None:
     """Start a domain that must be there."""
     if domain is None:
-        name = run.vm.domain.name
-        raise Problem(f"there is no domain {name}", "'make create' makes it, 'make up' makes and starts it")
+        raise _no_domain(run.vm)
     start_domain(run.vm, run.virsh, domain.state)
     tell_stale(run.vm, domain)
+
+
+def _no_domain(vm: Vm) -> Problem:
+    return Problem(f"there is no domain {vm.domain.name}", "'make create' makes it, 'make up' makes and starts it")
+
+
+def must_be_there(run: Run) -> Domain:
+    """Return the domain, and refuse to go on without it."""
+    domain = look(run.vm, run.virsh)
+    if domain is None:
+        raise _no_domain(run.vm)
+    return domain
+
+
+def suspend(run: Run) -> None:
+    """Let the guest stand still."""
+    suspend_domain(run.vm, run.virsh, must_be_there(run).state)
+
+
+def resume(run: Run) -> None:
+    """Let it go on."""
+    resume_domain(run.vm, run.virsh, must_be_there(run).state)
+
+
+def save(run: Run) -> None:
+    """Write its memory to disk, and stop it."""
+    save_domain(run.vm, run.virsh, must_be_there(run))
 
 
 def start_pool(run: Run) -> None:

@@ -24,12 +24,15 @@ from .lifecycle import (
     down,
     kill,
     restart,
+    resume,
+    save,
     start,
     start_only,
     start_pool,
     stop,
     stop_all,
     stop_pool,
+    suspend,
     up,
 )
 from .look import refuse_foreign_domain
@@ -149,6 +152,8 @@ make status              what there is: domain, pools, volumes, address
 
 make start, stop         stop asks the guest, and pulls the plug after V1ALPHA1_STOP_TIMEOUT_SECS (60)
 make restart, kill       stop and start; the plug at once
+make suspend, resume     let the guest stand still, in memory; let it go on
+make save                its memory to the node's disk, and off; the next start goes on from there
 make console             the serial console; Ctrl+] leaves it
 make ip                  its address
 make ssh [CMD=...]       a shell in it, or CMD
@@ -183,6 +188,9 @@ TARGETS: Mapping[str, Callable[[Run], int | None]] = {
     "stop-all": stop_all,
     "restart": restart,
     "kill": kill,
+    "suspend": suspend,
+    "resume": resume,
+    "save": save,
     "delete": delete("domain", "volume", "pool"),
     "delete/domain": delete("domain"),
     "delete/volume": delete("volume"),
