@@ -289,7 +289,13 @@ class Seed:
 class SeedData:
     """The documents of the seed (https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html)."""
 
-    meta_data: Plain = optional(Document(), "`meta-data`: instance id, host name.", {}, name="meta-data")
+    meta_data: Plain = optional(
+        Document(),
+        "`meta-data`: instance id, host name. `instance-id: auto` stands for an id of all documents, so that cloud-init"
+        " takes a VM whose documents have changed for a new one, and does everything once more.",
+        {},
+        name="meta-data",
+    )
     user_data: Plain = optional(
         Document(), "`user-data`: a mapping is written as `#cloud-config`.", {}, name="user-data"
     )

@@ -167,3 +167,24 @@ def test_an_up_of_what_is_up_needs_no_seed(unchanged_libvirt: None, base: Path, 
         assert vm.make("up", environment=environment).stderr == "web: is running\n"
     image.symlink_to(tmp_path / "elsewhere")
     vm.make("delete-all")
+
+
+@pytest.mark.usefixtures("unchanged_libvirt")
+def test_changed_documents_with_instance_id_auto_set_a_real_guest_up_once_more_on_its_old_disk(
+    debian_cloud: Path, ssh_key: Path, base: Path
+) -> None:
+    """cloud-init does its work for each instance once; the file of the first one shows that the disk is the same."""
+    entry = """
+  - name: web
+    template: cloud
+    cloudInit: {{noCloud: {{data: {{meta-data: {{instance-id: auto}}, user-data: {{runcmd: [[touch, /etc/{}]]}}}}}}}}
+"""
+    vm = generate(cloud(debian_cloud, ssh_key, entry.format("first"), memory=1024, capacity="5G"), base)["web"]
+    vm.make("up")
+    vm.make("wait-for-ready", timeout=700)
+    vm.make("stop", timeout=200)
+    generate(cloud(debian_cloud, ssh_key, entry.format("second"), memory=1024, capacity="5G"), base)
+    vm.make("delete/domain", "up")
+    vm.make("wait-for-ready", timeout=700)
+    assert vm.ssh("cd /etc; ls first second") == "first\nsecond\n"
+    vm.make("delete-all")

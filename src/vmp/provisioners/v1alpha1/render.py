@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import re
+from collections.abc import Mapping
 
 from vmp.document import to_json, to_yaml
 from vmp.nodes import Plain
@@ -40,14 +42,27 @@ def render(plan: Plan) -> Tree:
     if plan.ssh and plan.ssh.password:
         files[SSH_PASSWORD] = File(plan.ssh.password.encode(), SECRET)
     if plan.seed:
-        for name, document in plan.seed.documents.items():
-            header = "#cloud-config\n" if name in _CLOUD_CONFIG else ""
-            files[f"{plan.seed.path}.d/{name}"] = File(_document(document, header), SECRET)
+        for name, content in _seed_documents(plan.seed.documents).items():
+            files[f"{plan.seed.path}.d/{name}"] = File(content, SECRET)
     return with_manifest(files)
 
 
-def _document(document: Plain, header: str) -> bytes:
+def _seed_documents(documents: Mapping[str, Plain]) -> dict[str, bytes]:
+    """Return the documents of the seed by name. `instance-id: auto` is an id of what all of them say."""
+    written = {name: _document(name, document) for name, document in documents.items()}
+    meta_data = documents.get("meta-data")
+    if isinstance(meta_data, dict) and meta_data.get("instance-id") == "auto":
+        digest = hashlib.sha256(
+            b"\0".join([part for name in sorted(written) for part in (name.encode(), written[name])])
+        )
+        named = {**meta_data, "instance-id": f"iid-{digest.hexdigest()[:16]}"}
+        written["meta-data"] = _document("meta-data", named)
+    return written
+
+
+def _document(name: str, document: Plain) -> bytes:
     """Return a document of the seed: a string byte for byte, a mapping as YAML below its header."""
+    header = "#cloud-config\n" if name in _CLOUD_CONFIG else ""
     return (document if isinstance(document, str) else header + to_yaml(document)).encode()
 
 

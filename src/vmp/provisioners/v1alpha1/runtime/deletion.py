@@ -6,6 +6,7 @@ import time
 
 from .conversation import Failed
 from .domain import delete_domain_and_its_keys
+from .domain_xml import forget
 from .facts import Pool, Vm, Volume
 from .libvirt import domain_state
 from .look import is_ours, look
@@ -181,10 +182,11 @@ def _delete_pool(vm: Vm, virsh: Virsh, pool: Pool, all_: bool) -> None:
 
 
 def take_back(vm: Vm, virsh: Virsh, volumes: list[Volume], pools: list[Pool]) -> None:
-    """Delete what a run has just made, after it failed; not what is to be retained, or what others use by now."""
+    """Undo what a run has made whose domain could not be defined; not what is to be retained, or what others use."""
     try:
         if domain_state(virsh, vm.domain.uuid):
             return  # libvirt has defined it after all, and it needs them
+        forget(vm)
         users = find_users(vm, virsh)
         for volume in reversed(volumes):
             path = list_volumes(virsh, volume.pool).get(volume.name, "")

@@ -86,7 +86,6 @@ def define_new_domain(run: Run) -> None:
     try:
         define_domain(run.vm, run.virsh, domain_xml(run.vm, run.virsh, run.answers))
     except Problem:
-        forget(run.vm)
         take_back(run.vm, run.virsh, run.made_volumes, run.made_pools)
         raise
 
