@@ -134,7 +134,9 @@ class Conversation:
             for stream in said:
                 selector.register(stream, selectors.EVENT_READ)
             selector.register(self._in, selectors.EVENT_WRITE)
-            while finish not in said[self._out]:
+            searched = 0
+            while said[self._out].find(finish, searched) < 0:
+                searched = max(0, len(said[self._out]) - len(finish))
                 left = None if deadline is None else deadline - time.monotonic()
                 events = selector.select(left) if left is None or left > 0 else []
                 if not events:
