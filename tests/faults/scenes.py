@@ -43,6 +43,7 @@ templates:
       domain:
         name: "{{VM_NAME}}"
         virtInstall:
+          autostart: true
           osinfo: linux2022
           memory: 64
           vcpus: 1

@@ -9,7 +9,8 @@ pools, volumes, domain. The other targets do the same. What they use stands abov
 a line that says what it does. Where each target begins (search for the heading, such as "= lifecycle ="):
 
   lifecycle      up, create, build, start, stop, restart, kill, suspend, save, down, delete, clean and their parts
-  making         the steps of up
+  making         the steps of up: what is stored (pools, volumes, filling), the domain (domain_xml, domain)
+  deletion       the steps of down, after the domain is gone (domain); who uses a volume (users)
   targets        status, ip, ssh, console, exec, help; the table of all targets
   waiting        wait-for-ready
   fleet_targets  up, down, status and list for all machines of a directory

@@ -12,7 +12,7 @@ from .conversation import Failed, Lost
 from .facts import Vm
 from .libvirt import RUNNING, Domain, look_at_domain, names
 from .node import ask_node, is_here
-from .programs import run
+from .programs import run_program
 from .say import Problem
 from .virsh import Virsh
 
@@ -39,7 +39,7 @@ def find_address(vm: Vm, virsh: Virsh, seconds: int | None = None) -> Address:
 
 
 def _run_command(vm: Vm, seconds: int) -> Address:
-    ended = run(["sh", "-c", vm.knobs.ip_cmd], seconds, own_group=True, errors=None)
+    ended = run_program(["sh", "-c", vm.knobs.ip_cmd], seconds, own_group=True, errors=None)
     ip = ended.output.partition("\n")[0]
     if ended.timed_out:
         return Address("", [f"V1ALPHA1_IP_CMD took longer than {seconds} seconds and was ended"])

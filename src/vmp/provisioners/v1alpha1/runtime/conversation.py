@@ -161,6 +161,8 @@ class Conversation:
         """Send what the pipe takes, and return the rest; nothing is left for a virsh that is gone."""
         try:
             return lines[os.write(self._in, lines) :]
+        except BlockingIOError:
+            return lines
         except OSError:
             return b""
 

@@ -41,7 +41,7 @@ def delete_storage(
         own = [pool for pool in vm.pools if _bring_up_to_date(vm, virsh, pool, disks is not None, all_)]
         for pool in vm.pools if "pool" in what else ():
             found = None if pool in own else look_at_pool(virsh, pool.name)
-            if found:
+            if found and not is_ours(pool, found):
                 vm.say(f"kept pool {pool.name}: its directory is {found.path}, not {pool.path}")
         if "volume" in what:
             _delete_volumes(vm, virsh, users, disks or [], own, all_)
@@ -64,8 +64,12 @@ def _bring_up_to_date(vm: Vm, virsh: Virsh, pool: Pool, had_domain: bool, all_: 
         define_pool(vm, virsh, pool)
     if found and found.active:
         virsh.try_("pool-refresh", f"--pool={pool.name}")
-    else:
-        virsh.try_("pool-start", f"--pool={pool.name}")  # without its directory it cannot start, and holds nothing
+        return True
+    virsh.try_("pool-build", f"--pool={pool.name}")  # without its directory it cannot start, and holds nothing
+    failure = virsh.try_("pool-start", f"--pool={pool.name}")
+    if failure and not is_active(virsh, pool.name):
+        vm.say(f"kept pool {pool.name}, and what is in it: it cannot be started: {failure}")
+        return False
     return True
 
 

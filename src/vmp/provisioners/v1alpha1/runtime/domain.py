@@ -17,11 +17,18 @@ from .virsh import Virsh
 def define_domain(vm: Vm, virsh: Virsh, path: str) -> None:
     """Define the domain from its XML file."""
     failure = virsh.try_("define", f"--file={path}")
-    if not failure and vm.domain.autostart:
-        failure = virsh.try_("autostart", f"--domain={vm.domain.uuid}")
     if failure:
         raise Problem(f"could not create domain {vm.domain.name}", failure)
     vm.say(f"created domain {vm.domain.name}")
+    ensure_autostart(vm, virsh)
+
+
+def ensure_autostart(vm: Vm, virsh: Virsh) -> None:
+    """Let libvirt start the domain when the node boots, if the registry says so. What it says nothing of stays."""
+    if vm.domain.autostart and vm.domain.uuid not in list_domains(virsh, "--autostart"):
+        failure = virsh.try_("autostart", f"--domain={vm.domain.uuid}")
+        if failure:
+            raise Problem(f"could not let domain {vm.domain.name} start when its node boots", failure)
 
 
 def start_domain(vm: Vm, virsh: Virsh, state: str) -> bool:
@@ -44,10 +51,10 @@ def start_domain(vm: Vm, virsh: Virsh, state: str) -> bool:
     try:
         virsh.ask(command, f"--domain={vm.domain.uuid}")
     except Failed as error:
-        if domain_state(virsh, vm.domain.uuid) in RUNNING:  # another client was faster
+        if domain_state(virsh, vm.domain.uuid) in RUNNING:  # another client has started it
             return False
         hints = _hints_of_managed_save(vm, virsh)
-        raise Problem(f"could not create and start domain {vm.domain.name}", str(error), *hints) from None
+        raise Problem(f"could not start domain {vm.domain.name}", str(error), *hints) from None
     vm.say(f"{done} domain {vm.domain.name}{' up' if done == 'woke' else ''}")
     return False
 
@@ -159,11 +166,14 @@ def _not_running(vm: Vm, state: str) -> Problem:
 
 def take_down_domain(vm: Vm, virsh: Virsh) -> list[str] | None:
     """Stop and delete the domain; return the paths of what it had as disks, or None where there was no domain."""
-    domain = look(vm, virsh)
+    before = domain = look(vm, virsh)
     if domain is not None and domain.state != "shut off" and vm.knobs.stop_timeout:
         stop_domain(vm, virsh, domain)  # else deleting it pulls the plug
         domain = look(vm, virsh)
-    return delete_domain_and_its_keys(vm, virsh, domain)
+        if domain is None:
+            _undefine_rest(vm, virsh, list(_FLAGS))
+    delete_domain_and_its_keys(vm, virsh, domain)
+    return None if before is None else list(disk_sources(before.xml))
 
 
 def delete_domain_and_its_keys(vm: Vm, virsh: Virsh, domain: Domain | None) -> list[str] | None:

@@ -16,7 +16,7 @@ from .facts import Vm
 from .files import read_text, remove, write_text
 from .libvirt import MARK, NAMESPACE, escape, parse
 from .node import connection
-from .programs import run
+from .programs import run_program
 from .say import Problem
 from .storage import VolumeFacts, look_at_volumes
 from .virsh import Virsh
@@ -92,7 +92,7 @@ def _ask(vm: Vm, volumes: Volumes, answers: Answers | None) -> Element:
 def _ask_virt_install(vm: Vm) -> str:
     seconds = vm.knobs.command_timeout
     words = ["virt-install", "--connect", connection(vm), *vm.domain.virt_install, "--print-xml", "1", "--dry-run"]
-    ended = run(words, seconds, cwd=vm.directory)
+    ended = run_program(words, seconds, cwd=vm.directory)
     if ended.timed_out:
         raise Problem(f"virt-install took longer than {seconds} seconds and was ended")
     if ended.code == 127:
@@ -110,7 +110,7 @@ def _unescape_twice(vm: Vm, root: Element) -> None:
     """Up to 5.0, virt-install escapes attributes twice (https://github.com/virt-manager/virt-manager/issues/838)."""
     words = ["virt-install", "--connect", "test:///default", "--name", "probe", "--memory", "64", "--import"]
     words += ["--disk", "none", "--network", "none", "--osinfo", "detect=off,require=off", "--graphics", "vnc,passwd=&"]
-    probe = run([*words, "--print-xml", "--dry-run"], vm.knobs.command_timeout).output
+    probe = run_program([*words, "--print-xml", "--dry-run"], vm.knobs.command_timeout).output
     if 'passwd="&amp;"' in probe:
         return
     for element in root.iter():

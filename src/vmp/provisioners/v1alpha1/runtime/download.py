@@ -9,8 +9,8 @@ import time
 
 from .facts import Vm
 from .files import remove, size_of
-from .programs import Ended, have, run
-from .say import Problem, on_terminal
+from .programs import Ended, have, run_program
+from .say import Problem, on_terminal, show
 
 UNPACKERS = {
     "7z": ("7zz", "7z", "7za", "7zr"),
@@ -106,8 +106,8 @@ class Download:
         else:
             words += ["--dump-header", self.headers]
         if on_terminal() or os.environ.get("VMP_PROGRESS"):
-            return run([*words, "--progress-bar"], errors=None)
-        return run([*words, "--silent"])
+            return run_program([*words, "--progress-bar"], errors=None)
+        return run_program([*words, "--silent"])
 
     def _validator(self) -> str:
         """Return the version that the server named when the part was begun, for If-Range; '' where a sum will tell."""
@@ -141,7 +141,7 @@ class Download:
             return image.sum
         words = ["curl", "--silent", "--show-error", "--fail", "--location", "--globoff", "--retry", "3"]
         words += ["--retry-max-time", str(self.stall), "--connect-timeout", "30"]
-        ended = run([*words, "--max-time", str(self.stall * 2), "--url", image.sums_url])
+        ended = run_program([*words, "--max-time", str(self.stall * 2), "--url", image.sums_url])
         if ended.code:
             raise Problem(f"could not download the checksums {image.sums_url}", ended.errors)
         name = re.split("[?#]", image.url)[0].rpartition("/")[2]
@@ -176,10 +176,11 @@ class Download:
             words = [unpacker, "e", "-so", "-spd", self.part, f"-i!{self._member(unpacker)}"]
         else:
             words = [unpacker, "-dc"] if kind != "zst" else [unpacker, "-q", "-dc"]
+        show(words)
         with open(whole, "wb") as output, open(self.part, "rb") as part:
             code = subprocess.call(words, stdin=part, stdout=output)
         if code or not size_of(whole):
-            remove(whole, self.part)
+            remove(whole, *([] if code and self.sum else [self.part]))  # with the right sum it need not come again
             if code:
                 hint = f"the file is no whole {kind} archive, or the disk is full"
                 raise Problem(f"could not unpack {self.image.url}", hint)
@@ -190,7 +191,7 @@ class Download:
     def _member(self, unpacker: str) -> str:
         """Return which file of a 7z archive it is to be."""
         members, path = [], ""
-        for line in [*run([unpacker, "l", "-ba", "-slt", self.part]).output.splitlines(), ""]:
+        for line in [*run_program([unpacker, "l", "-ba", "-slt", self.part]).output.splitlines(), ""]:
             if line.startswith("Path = "):
                 path = line[7:]
             elif line == "Folder = +" or line.startswith("Attributes = D"):

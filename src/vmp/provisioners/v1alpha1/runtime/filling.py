@@ -21,7 +21,7 @@ _ENDS = 64 << 10
 
 
 def fill(vm: Vm, virsh: Virsh, volume: Volume) -> None:
-    """Fill a volume that this run has just made. If that fails, the volume goes again."""
+    """Fill a volume that this run has just made. If that fails, it is deleted."""
     path = vm.file(volume.file)
     try:
         size = os.path.getsize(path)

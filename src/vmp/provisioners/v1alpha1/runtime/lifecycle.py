@@ -7,13 +7,22 @@ from collections.abc import Callable
 from .address import warn_loose
 from .definition import tell_stale
 from .deletion import ALL, delete_storage, delete_what
-from .domain import kill_domain, resume_domain, save_domain, start_domain, stop_domain, suspend_domain, take_down_domain
+from .domain import (
+    ensure_autostart,
+    kill_domain,
+    resume_domain,
+    save_domain,
+    start_domain,
+    stop_domain,
+    suspend_domain,
+    take_down_domain,
+)
 from .facts import Vm
 from .files import remove
 from .image import build_image, clean_image
 from .libvirt import Domain
 from .look import look
-from .making import Run, define_new_domain, make_storage, need_for_build, prepare, start_new_domain
+from .making import Run, define_new_domain, make_storage, need_for_build, prepare
 from .node_download import clean_node
 from .pools import ensure_pool, start_stopped_pools, stop_pools
 from .say import Problem
@@ -27,8 +36,9 @@ def up(run: Run) -> None:
     make_storage(run, domain)
     if domain is None:
         define_new_domain(run)
-        start_new_domain(run)
+        start_domain(vm, run.virsh, "shut off")
         return
+    ensure_autostart(vm, run.virsh)
     was_running = start_domain(vm, run.virsh, domain.state)
     tell_stale(vm, domain)
     if was_running:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from .facts import Pool, Vm
 from .libvirt import Domain, list_domains, look_at_domain, names
 from .say import Problem
@@ -63,16 +65,16 @@ def is_ours(pool: Pool, found: PoolFacts) -> bool:
 
 
 def _refuse_unusable(vm: Vm, kind: str, command: str, name: str, defined: bool) -> None:
-    import shlex
-
-    def pasted(*words: str) -> str:
-        return " ".join(map(shlex.quote, ["virsh", "-c", vm.uri, *words]))
-
-    start = pasted(f"{command}-start", name)
+    virsh = ["virsh", "-c", vm.uri]
+    start = shlex.join([*virsh, f"{command}-start", name])
     if defined:
         link = f"a guest that runs on it has lost its link: then '{vm.make} restart' connects it again"
         raise Problem(
             f"{kind} '{name}' is not active on {vm.uri}", f"start it: {start}", link if kind == "network" else ""
         )
     define = ("pool-define-as", name, "dir", "--target", "DIRECTORY") if kind == "pool" else ("net-define", "FILE.xml")
-    raise Problem(f"there is no {kind} '{name}' on {vm.uri}", f"make it: {pasted(*define)}", f"then start it: {start}")
+    raise Problem(
+        f"there is no {kind} '{name}' on {vm.uri}",
+        f"make it: {shlex.join([*virsh, *define])}",
+        f"then start it: {start}",
+    )

@@ -21,6 +21,8 @@ def main(arguments: Sequence[str]) -> int:
     """Do what the words say; return the exit code."""
     if arguments[:1] == ["--version"]:
         return version()
+    if arguments[:1] in (["-h"], ["--help"]):
+        arguments = ["help"]
     if arguments and arguments[0].startswith("-"):  # options of ssh; a question of askpass begins with a name
         as_ssh(arguments)
     if is_askpass():

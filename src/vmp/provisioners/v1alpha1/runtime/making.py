@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 
 from .deletion import take_back
-from .domain import define_domain, start_domain
-from .domain_xml import Answers, domain_xml, forget
+from .domain import define_domain
+from .domain_xml import Answers, domain_xml
 from .facts import Pool, Vm, Volume
 from .image import build_image, need_for_image
-from .libvirt import Domain, domain_state
+from .libvirt import Domain
 from .look import check_node, look
 from .node import need_for_node
 from .node_download import make_volumes_on_node
@@ -20,7 +20,7 @@ from .say import Problem
 from .seed import build_seed, need_for_seed
 from .users import LastingUsers
 from .virsh import Virsh
-from .volumes import ensure_volume, missing_volumes
+from .volumes import ensure_volume, has_gaps
 
 
 class Run:
@@ -33,7 +33,7 @@ class Run:
         self.users = users or LastingUsers()
         self.made_pools: list[Pool] = []
         self.made_volumes: list[Volume] = []
-        """What this run has made; it goes again if virt-install then refuses the definition."""
+        """What this run has made; it is deleted if the definition is then refused."""
 
 
 def prepare(run: Run, *, makes_domain: bool = False) -> Domain | None:
@@ -53,7 +53,7 @@ def make_storage(run: Run, domain: Domain | None) -> None:
     vm, virsh = run.vm, run.virsh
     if domain is not None:
         start_stopped_pools(vm, virsh)
-        if not missing_volumes(vm, virsh):
+        if not has_gaps(vm, virsh, domain):
             return
     need_for_build(vm)
     seed = Beside(build_seed, vm)
@@ -67,10 +67,12 @@ def make_storage(run: Run, domain: Domain | None) -> None:
         for volume in vm.volumes:
             if volume.file == vm.seed:
                 seed.result()
-            if ensure_volume(vm, virsh, volume, domain is not None):
+            if ensure_volume(vm, virsh, volume, domain):
                 run.made_volumes.append(volume)
-    finally:
-        seed.result()
+    except BaseException:
+        seed.wait()
+        raise
+    seed.result()
 
 
 def need_for_build(vm: Vm) -> None:
@@ -82,19 +84,9 @@ def need_for_build(vm: Vm) -> None:
 
 
 def define_new_domain(run: Run) -> None:
-    """Define the domain. If it cannot be, what this run has made goes again."""
+    """Define the domain. If it cannot be, what this run has made is deleted."""
     try:
         define_domain(run.vm, run.virsh, domain_xml(run.vm, run.virsh, run.answers))
     except Problem:
         take_back(run.vm, run.virsh, run.made_volumes, run.made_pools)
-        raise
-
-
-def start_new_domain(run: Run) -> None:
-    """Start a domain that this run has defined."""
-    try:
-        start_domain(run.vm, run.virsh, "shut off")
-    except Problem:
-        if not domain_state(run.virsh, run.vm.domain.uuid):
-            forget(run.vm)
         raise

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Sequence
 
 from .facts import SOCKET, Vm
-from .programs import Ended, environment, need, run
+from .programs import Ended, environment, need, run_program
 from .say import Problem
 
 
@@ -61,10 +61,10 @@ def host_key_options(vm: Vm) -> list[str]:
 def ask_node(vm: Vm, command: str) -> Ended:
     """Run a command in a shell of the node, within four seconds, and with no question asked."""
     if is_here(vm):
-        return run(["sh", "-c", command], 4)
+        return run_program(["sh", "-c", command], 4)
     if not vm.gateway.host:
         return Ended(127, "", "the node is not reached by ssh", False)
-    return run(node_ssh(vm, command, "-o", "BatchMode=yes"), 4, cwd=vm.directory)
+    return run_program(node_ssh(vm, command, "-o", "BatchMode=yes"), 4, cwd=vm.directory)
 
 
 def as_ssh(arguments: Sequence[str]) -> None:
@@ -97,7 +97,7 @@ PATIENT = "VMP_PATIENT"
 def _wait_for_greeting(words: Sequence[str]) -> None:
     """Connect until the guest's sshd greets. It speaks first, so nothing need be sent to it."""
     for _ in range(TRIES - 1):
-        ended = run(words, 10, errors=subprocess.DEVNULL)
+        ended = run_program(words, 10, errors=subprocess.DEVNULL)
         if ended.output.startswith("SSH-"):
             return
         time.sleep(1)

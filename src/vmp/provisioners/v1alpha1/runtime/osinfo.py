@@ -11,7 +11,7 @@ import re
 
 from .facts import Vm
 from .files import read_text
-from .programs import run
+from .programs import run_program
 from .say import Problem
 
 _DATABASES = ("/usr/share/osinfo/os", "/usr/local/share/osinfo/os", "/etc/osinfo/os")
@@ -44,7 +44,7 @@ def _ask_virt_install_for(name: str, known: frozenset[str]) -> None:
     """Let virt-install make a domain of libvirt's own test driver: nothing is changed, and its exit code decides."""
     words = ["virt-install", "--connect=test:///default", f"--osinfo={name}", "--memory=64", "--disk=none"]
     words += ["--network=none", "--graphics=none", "--import", "--print-xml"]
-    ended = run(words, 60)
+    ended = run_program(words, 60)
     if ended.code:
         import difflib
 

@@ -24,7 +24,7 @@ def ensure_pool(vm: Vm, virsh: Virsh, pool: Pool) -> bool:
     failures.append(virsh.try_("pool-start", f"--pool={pool.name}"))
     if failures[-1] and not is_active(virsh, pool.name):
         raise Problem(f"could not make pool {pool.name}", *filter(None, failures))
-    made = missing and not failures[0]  # else another run was faster
+    made = missing and not failures[0]  # else another run has made it first
     if made or not failures[-1]:
         vm.say(f"{'created' if missing else 'started'} pool {pool.name}")
     return made

@@ -52,7 +52,7 @@ def environment(**more: str) -> dict[str, str]:
 _UNWANTED = frozenset(["LC_ALL", "LANGUAGE", "VIRSH_DEFAULT_CONNECT_URI", "CDPATH", "POSIXLY_CORRECT", "GREP_OPTIONS"])
 
 
-def run(
+def run_program(
     words: Sequence[str],
     seconds: float = 0,
     *,
@@ -140,9 +140,13 @@ class Beside(Generic[T]):
         except BaseException as error:
             self._error = error
 
+    def wait(self) -> None:
+        """Wait for the end of the work, whatever it is: another error is the one to tell."""
+        self._thread.join()
+
     def result(self) -> T:
         """Wait for the end of the work, and return what it gave or raise what it raised."""
-        self._thread.join()
+        self.wait()
         if self._error is not None:
             raise self._error
         return self._result[0]

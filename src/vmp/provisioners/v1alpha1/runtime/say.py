@@ -44,7 +44,7 @@ def show(words: Sequence[str]) -> None:
     """With V=1, show a command as it could be pasted into a shell, but for the password of a URL."""
     if os.environ.get("V") == "1":
         shown = [re.sub(r"(://[^/\s:@]*):[^/\s@]*@", r"\1:...@", word) for word in words]
-        write(f"+ {' '.join(map(shlex.quote, shown))}")
+        write(f"+ {shlex.join(shown)}")
 
 
 def on_terminal() -> bool:

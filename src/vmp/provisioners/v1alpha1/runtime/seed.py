@@ -7,7 +7,7 @@ import os
 from .definition import documents, seed_sum
 from .facts import Vm
 from .files import read_text, remove, size_of, write_text
-from .programs import Ended, have, need, run
+from .programs import Ended, have, need, run_program
 from .say import Problem
 
 TOOLS = ("genisoimage", "xorriso", "mkisofs", "cloud-localds")
@@ -31,7 +31,7 @@ def build_seed(vm: Vm) -> None:
     tool = have(*TOOLS)
     for attempt in range(2):  # xorriso 1.5.4 crashes once in a thousand times
         remove(f"{path}.tmp", stamp)
-        ended = run(_iso_words(vm, tool, f"{path}.tmp"), vm.knobs.command_timeout)
+        ended = run_program(_iso_words(vm, tool, f"{path}.tmp"), vm.knobs.command_timeout)
         if ended.code == 0 or ended.timed_out or attempt:
             break
     if ended.code or not size_of(f"{path}.tmp"):
@@ -57,7 +57,7 @@ def _iso_words(vm: Vm, tool: str, output: str) -> list[str]:
     if tool == "cloud-localds":
         places = {os.path.basename(path): path for path in found}
         more = [f"--{name}={places[name]}" for name in ("vendor-data", "network-config") if name in places]
-        return [tool, *more, output, places["user-data"], places["meta-data"]]
+        return [tool, *more, output, *[places.get(name, "/dev/null") for name in ("user-data", "meta-data")]]
     return [tool, "-quiet", "-output", output, "-volid", "cidata", "-joliet", "-rational-rock", *found]
 
 

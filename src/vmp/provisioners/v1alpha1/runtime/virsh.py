@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 
 from .conversation import Conversation, Failed, Hung, Replies, lost
-from .programs import run
+from .programs import run_program
 from .say import show
 
 _FIRST = 60.0
@@ -98,19 +98,24 @@ class Virsh:
         commands = [" ".join(map(quote, words)) for words in questions]
         replies = self._exchange(commands, seconds)
         found: list[str | Failed] = [output for output in replies.outputs if output is not None]
-        if len(found) == len(commands) and not replies.errors.lstrip("\n").startswith("error: "):
+        if len(found) == len(commands) and not _tells_error(replies.errors):
             return found
         if len(commands) == 1:
             return [Failed(_words_of(replies.errors) or "virsh gave no answer")]
         return [self._converse([words], seconds)[0] for words in questions]
 
     def _ask_process(self, words: Sequence[str], seconds: int) -> str | Failed:
-        ended = run([*self._words, *words], seconds, cwd=self.directory)
+        ended = run_program([*self._words, *words], seconds, cwd=self.directory)
         if ended.timed_out:
             raise Hung(seconds)
         if ended.code < 0:
             raise lost(self._shown_uri)
         return Failed(_words_of(ended.errors)) if ended.code else ended.output
+
+
+def _tells_error(errors: str) -> bool:
+    """Tell whether virsh has refused a command: it says so in a line that begins with `error: `, in every language."""
+    return any(line.startswith("error: ") for line in errors.splitlines())
 
 
 def _words_of(errors: str) -> str:

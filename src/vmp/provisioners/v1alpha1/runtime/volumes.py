@@ -8,16 +8,16 @@ once it is filled.
 from __future__ import annotations
 
 import os
+import shlex
 import time
 
-from .conversation import Failed
 from .facts import Vm, Volume
 from .files import remove, scratch, size_of
 from .filling import fill, same_ends
-from .libvirt import escape
+from .libvirt import Domain, disk_sources, escape
 from .pools import ensure_pool
 from .say import Problem
-from .storage import VolumeFacts, look_at_volume, look_at_volumes
+from .storage import VolumeFacts, look_at_pool, look_at_volume, look_at_volumes
 from .users import find_users
 from .virsh import Virsh
 
@@ -25,17 +25,23 @@ _PATIENCE = 10
 """Seconds for which a volume may stand still until it is taken for abandoned."""
 
 
-def ensure_volume(vm: Vm, virsh: Virsh, volume: Volume, has_domain: bool) -> bool:
+def ensure_volume(vm: Vm, virsh: Virsh, volume: Volume, domain: Domain | None) -> bool:
     """Bring one volume to what the directory says; return whether this run has made it."""
     facts, made = look_at_volume(virsh, volume.pool, volume.name), False
     if facts and volume.file and not volume.by_node:
-        facts = _judge_filled(vm, virsh, volume, facts, has_domain)
+        facts = _judge_filled(vm, virsh, volume, facts, domain is not None)
     if facts is None:
+        if domain is not None and _is_open(virsh, volume, domain):
+            raise Problem(
+                f"volume {volume.key} is not there any more, and the domain is {domain.state}",
+                "the guest goes on with the deleted file, and what is in it is lost when it stops: save it from inside",
+                f"then '{vm.make} kill up' makes the volume anew",
+            )
         facts = _make(vm, virsh, volume)
-        if facts is None:  # another run was faster: it may be filling it
-            return ensure_volume(vm, virsh, volume, has_domain)
+        if facts is None:  # another run has made it first: it may be filling it
+            return ensure_volume(vm, virsh, volume, domain)
         made = True
-    if not has_domain and facts.capacity < volume.capacity:
+    if (made or domain is None) and facts.capacity < volume.capacity:
         virsh.ask("vol-resize", f"--pool={volume.pool}", f"--vol={volume.name}", f"--capacity={volume.capacity}")
         vm.say(f"grew volume {volume.key} to {volume.capacity_text}")
     return made
@@ -109,7 +115,8 @@ def _create(vm: Vm, virsh: Virsh, volume: Volume, xml: str) -> bool:
 def _judge_filled(vm: Vm, virsh: Virsh, volume: Volume, facts: VolumeFacts, has_domain: bool) -> VolumeFacts | None:
     """Return the volume if it may stay as it is; wait for one that is being filled, delete one that was abandoned."""
     if has_domain:
-        return facts  # a domain is only defined on whole volumes
+        _refuse_beginning(vm, virsh, volume, facts)
+        return facts
     if volume.file == vm.seed:
         # The seed's volume is made anew with each domain: it is small, and must never be an old one.
         user = find_users(vm, virsh).user_of(facts.path, volume.key)
@@ -142,6 +149,19 @@ def _judge_filled(vm: Vm, virsh: Virsh, volume: Volume, facts: VolumeFacts, has_
     return None
 
 
+def _refuse_beginning(vm: Vm, virsh: Virsh, volume: Volume, facts: VolumeFacts) -> None:
+    """Refuse a volume of an existing domain that is the beginning of its file: nobody knows what was written to it."""
+    size = size_of(vm.file(volume.file))
+    if volume.file != vm.seed and facts.physical < size and same_ends(vm, virsh, volume, facts.physical):
+        delete = shlex.join(["virsh", "-c", vm.uri, "vol-delete", f"--pool={volume.pool}", f"--vol={volume.name}"])
+        raise Problem(
+            f"volume {volume.key} has only {facts.physical} of the {size} bytes of {volume.file}",
+            "an interrupted run may have left it so; then delete it, and the next 'up' makes it anew:",
+            delete,
+            f"or '{vm.make} start' starts the VM with it as it is",
+        )
+
+
 def _delete_abandoned(vm: Vm, virsh: Virsh, volume: Volume, facts: VolumeFacts) -> None:
     """Delete what an interrupted run left. It is ours only if nobody uses it and it is the beginning of our file."""
     user = find_users(vm, virsh).user_of(facts.path, volume.key)
@@ -153,10 +173,12 @@ def _delete_abandoned(vm: Vm, virsh: Virsh, volume: Volume, facts: VolumeFacts) 
         )
     if facts.capacity > 1024 and not same_ends(vm, virsh, volume, facts.physical):  # else nothing has come into it
         raise _other(vm, volume, facts.physical)
-    try:
-        virsh.ask("vol-delete", f"--pool={volume.pool}", f"--vol={volume.name}")
-    except Failed as error:
-        raise Problem(f"could not delete the incomplete volume {volume.key}", str(error)) from None
+    again = look_at_volume(virsh, volume.pool, volume.name)
+    if again is None or again.physical != facts.physical:
+        return  # another run was waiting, too, and has begun it anew
+    failure = virsh.try_("vol-delete", f"--pool={volume.pool}", f"--vol={volume.name}")
+    if failure and look_at_volume(virsh, volume.pool, volume.name):
+        raise Problem(f"could not delete the incomplete volume {volume.key}", failure)
     vm.say(f"deleted volume {volume.key}, which an interrupted run had left incomplete")
 
 
@@ -168,12 +190,35 @@ def _other(vm: Vm, volume: Volume, physical: int) -> Problem:
     )
 
 
-def missing_volumes(vm: Vm, virsh: Virsh) -> bool:
-    """Tell whether a volume is not there."""
-    return None in look_at_volumes(virsh, [(volume.pool, volume.name) for volume in vm.volumes])
+def has_gaps(vm: Vm, virsh: Virsh, domain: Domain) -> bool:
+    """Tell whether volumes of a domain are not there, or, while it is off, shorter than what they are filled from."""
+    found = look_at_volumes(virsh, [(volume.pool, volume.name) for volume in vm.volumes])
+    return any(
+        facts is None
+        or (_is_off(domain) and volume.file not in ("", vm.seed) and facts.physical < size_of(vm.file(volume.file)))
+        for volume, facts in zip(vm.volumes, found)
+    )
+
+
+def _is_off(domain: Domain) -> bool:
+    return domain.state in ("shut off", "crashed")
+
+
+def _is_open(virsh: Virsh, volume: Volume, domain: Domain) -> bool:
+    """Tell whether a running domain has a volume open, be it deleted."""
+    pool = look_at_pool(virsh, volume.pool)
+    path = f"{pool.path.rstrip('/')}/{volume.name}" if pool else ""
+    return not _is_off(domain) and not {path, volume.key}.isdisjoint(disk_sources(domain.xml))
 
 
 def clear_leftovers(vm: Vm) -> None:
     """Remove what a run that was killed has left in the directory."""
-    for name in ("create.tmp", "create.tmp.tmp", "ends.tmp", "domain.xml.tmp", "domain.xml.sum.tmp"):
+    for name in (
+        "create.tmp",
+        "create.tmp.tmp",
+        "ends.tmp",
+        "domain.xml.tmp",
+        "domain.xml.sum.tmp",
+        f"{vm.seed}.sum.tmp",
+    ):
         remove(os.path.join(vm.directory, name))

@@ -12,7 +12,7 @@ from .console import console_tail
 from .conversation import Lost
 from .facts import Vm
 from .libvirt import domain_state
-from .programs import Ended, run
+from .programs import Ended, run_program
 from .say import Problem, printable
 from .ssh import check_ssh, ssh_command
 from .virsh import Virsh
@@ -94,7 +94,7 @@ class Waiting:
         options = ["-n", "-o", f"BatchMode={batch}", "-o", f"ConnectTimeout={connect}"]
         options += ["-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"]
         words, environment = ssh_command(self.vm, self.address.ip, command, *options)
-        self.ssh = run(words, bound, own_group=True, environment_=environment)
+        self.ssh = run_program(words, bound, own_group=True, environment_=environment)
         if self.ssh.timed_out:
             errors = f"{self.ssh.errors}\nssh took longer than {bound} seconds and was ended".strip()
             self.ssh = Ended(124, self.ssh.output, errors, True)
