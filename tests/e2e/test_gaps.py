@@ -67,6 +67,7 @@ def test_a_pool_that_cannot_be_started_is_kept_with_what_is_in_it(web: Vm) -> No
     IMAGES.joinpath("web").write_text("in the way")
     down = web.make("down")
     assert "kept pool web, and what is in it: it cannot be started: " in down.stderr
+    assert "somebody else's" not in down.stderr
     IMAGES.joinpath("web").unlink()
     IMAGES.joinpath("aside").rename(IMAGES / "web")
     assert BOOT.stat().st_ino == before

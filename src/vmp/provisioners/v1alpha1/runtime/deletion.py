@@ -76,7 +76,7 @@ def _bring_up_to_date(vm: Vm, virsh: Virsh, pool: Pool, had_domain: bool, all_: 
 def _delete_volumes(
     vm: Vm, virsh: Virsh, found_users: LastingUsers, disks: list[str], own: list[Pool], all_: bool
 ) -> None:
-    foreign = {pool.name for pool in vm.pools} - {pool.name for pool in own}
+    others = {pool.name: pool for pool in vm.pools if pool not in own}
     pools = {name: look_at_pool(virsh, name) for name in dict.fromkeys(volume.pool for volume in vm.volumes)}
     paths = {name: list_volumes(virsh, name) if pool and pool.active else {} for name, pool in pools.items()}
     there: dict[str, str] = {}
@@ -87,8 +87,8 @@ def _delete_volumes(
             there[path] = volume.key
         if volume.retained and not all_:
             continue
-        if volume.pool in foreign:
-            if pool:
+        if volume.pool in others:
+            if pool and not is_ours(others[volume.pool], pool):
                 vm.say(f"kept volume {volume.key}: the pool is somebody else's")
         elif path:
             candidates.insert(0, (volume, volume.key, path))  # overlays before what they lie over
