@@ -69,8 +69,9 @@ def faults_of(scene: str, calls: list[str]) -> list[Fault]:
     faults = []
     for call in calls:
         command, _, nth = call.rpartition(" ")
-        # libvirt does not wait for the end of the ssh that it runs, nor does anybody else.
-        modes = [mode for mode in _modes(command) if (scene, command, mode) != (BY_NODE_SCENE, "ssh", "hang-after")]
+        # libvirt does not wait for the end of the ssh that it runs: the run may have ended before.
+        by_libvirt = (scene, command) == (BY_NODE_SCENE, "ssh")
+        modes = [mode for mode in _modes(command) if not (by_libvirt and mode in ("hang-after", "kill-after"))]
         faults += [Fault(scene, command, int(nth), mode) for mode in modes]
     return faults
 
