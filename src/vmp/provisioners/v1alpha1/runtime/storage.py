@@ -33,16 +33,18 @@ class VolumeFacts(NamedTuple):
 def look_at_pool(virsh: Virsh, pool: str) -> PoolFacts | None:
     """Return a pool, if it is there.
 
-    Only the pools that are not active are listed, as a list costs libvirt three calls for each pool in it.
+    Only the pools that are not active are listed, as a list costs libvirt three calls for each pool in it. That comes
+    first: a pool that goes meanwhile is not taken for an active one.
     """
+    inactive = names(virsh, "pool-list", "--inactive")
     try:
         xml = virsh.ask("pool-dumpxml", f"--pool={pool}")
     except Failed:
-        if pool in names(virsh, "pool-list", "--all"):
-            raise
-        return None
+        if pool not in names(virsh, "pool-list", "--all"):
+            return None
+        xml = virsh.ask("pool-dumpxml", f"--pool={pool}")  # it has just come, or this will tell why not
     path = parse(xml, f"libvirt's answer about pool {pool}").findtext("target/path") or ""
-    return PoolFacts(path, pool not in names(virsh, "pool-list", "--inactive"))
+    return PoolFacts(path, pool not in inactive)
 
 
 def is_active(virsh: Virsh, pool: str) -> bool:
