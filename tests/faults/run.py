@@ -26,7 +26,7 @@ DELAYS = {
     "genisoimage": 0.002,
     "curl": 0.4,
     "ssh": 0.3,
-    "virsh": 0.02,
+    "virsh": 0.01,
     "virsh start": 0.12,
     "virsh vol-upload": 0.3,
 }
