@@ -55,8 +55,8 @@ LIMITS = {
 }
 
 
-LAST_RELEASE = "52bd8255e2f3"
-"""The commit before the provisioner became one Python program: it wrote 31 files for a VM."""
+_SCRIPTS = "src/vmp/provisioners/v1alpha1/files/lib"
+"""What the last release had: a library of shell scripts, of which it wrote 31 files for a VM."""
 
 
 def measure_compile(directory: Path, quick: bool) -> list[Table]:
@@ -164,7 +164,10 @@ def _beside_the_last_release(directory: Path, runs: int) -> list[Row]:
     """Measure 1,000 VMs from nothing beside the last release, and count the files."""
     old = directory / "last-release"
     old.mkdir()
-    archive = subprocess.run(["git", "-C", str(ROOT), "archive", LAST_RELEASE, "src"], check=True, capture_output=True)
+    git = ["git", "-C", str(ROOT)]
+    words = [*git, "log", "-1", "--diff-filter=D", "--format=%H^", "--", _SCRIPTS]
+    last = subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+    archive = subprocess.run([*git, "archive", last, "src"], check=True, capture_output=True)
     subprocess.run(["tar", "-x", "-C", str(old)], input=archive.stdout, check=True)
     source, out = directory / "1000.yaml", directory / "out"
     source.write_text(registry(1000))
