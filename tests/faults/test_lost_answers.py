@@ -56,17 +56,18 @@ class Fleet:
         written = generate(registry.replace("qemu:///system", uri), base, "--fleet")
         self.vms = {name: written[name] for name in ("web", "db")}
         self.all = Vm(base)
-        self.cut = False
-        """Whether the last run has lost its connection."""
+        self.was_cut = False
+        """Whether the link was cut during the last run."""
 
     def run(self, target: str, fault: Fault | None = None, *, stop_seconds: int = 0) -> Run:
         vm = self.all if target.startswith("fleet ") else self.vms["web"]
+        cuts = self.link.cuts
         knob = f"V1ALPHA1_STOP_TIMEOUT_SECS={stop_seconds}"
         run = self.shims.run(vm, target.rpartition(" ")[2], knob, fault=fault, at_pause=self._act)
         if fault and self.way == "daemon":
             start_libvirtd()
-        self.cut = self.link.cut_after is None
         self.link.cut_after = None
+        self.was_cut = self.link.cuts > cuts
         return run
 
     def _act(self) -> None:
@@ -137,10 +138,10 @@ def test_a_question_without_an_answer_is_an_error_and_the_next_run_mends_it(
                 found.append(f"the next run ended with {again.code}: {again.said}")
         wrong += [f"{fault}: {text}\n{run.code}: {run.said}" for text in found]
     assert not wrong, "\n".join(wrong)
-    if fleet.way != "cut":
-        assert failed >= len(asked) / 3, "the questions were answered"
-    else:  # `complaints` sees to it that each was cut; virsh makes a new connection for what is asked again
-        assert failed, "no cut was noticed"
+    # After a cut the run asks again what it asked in one breath, and virsh connects again for that: few of these runs
+    # fail. That each of them was cut, `complaints` sees.
+    enough = 1 if fleet.way == "cut" else len(asked) / 3
+    assert failed >= enough, "the questions were answered"
 
 
 def make_up(fleet: Fleet) -> None:
@@ -163,8 +164,8 @@ def complaints(fleet: Fleet, target: str, run: Run, wanted: list[str]) -> Iterat
     """Say what a disturbed run should have done."""
     if not run.hit:
         yield "the fault did not happen"
-    if fleet.way == "cut" and not fleet.cut:
-        yield "nothing was cut"
+    if fleet.way == "cut" and not fleet.was_cut:
+        yield "the link was not cut"
     if "Traceback" in run.said:
         yield "it did not know what to do"
     if run.code and "error: " not in run.said and target != "fleet status":

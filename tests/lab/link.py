@@ -34,6 +34,8 @@ class Link:
         """Seconds, each way."""
         self.cut_after: int | None = None
         """Cut all connections once clients have sent so many more bytes."""
+        self.cuts = 0
+        """How often `cut_after` has cut."""
         self.port = 0
         self.connections = 0
         """How many there were."""
@@ -119,6 +121,7 @@ class Link:
                 self.cut_after -= len(data)
                 if self.cut_after < 0:
                     self.cut_after = None
+                    self.cuts += 1
                     await self._cut()
             await queue.put((time.monotonic() + self.delay, data))
         with suppress(OSError):
