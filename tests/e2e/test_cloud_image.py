@@ -177,8 +177,8 @@ def test_what_changed_since_the_vm_was_made_is_said_and_not_applied(tiny_disk: P
     domain_id = virsh("domid", "web")
     generate(registry.replace("memory: 256", "memory: 320"), base)
     changed = vm.make("up")
-    assert "make down up" in changed.stderr and "web/boot.qcow2: what is there is lost" in changed.stderr
-    assert "make down up" in (status := vm.make("status")).stdout + status.stderr
+    assert "the definition has changed since the domain was made: 'make diff' says in what" in changed.stderr
+    assert "'make apply' brings it" in vm.make("status").stderr
     assert virsh("domid", "web") == domain_id
     generate(registry.replace("host-of-", "name-of-"), base)
     assert "seed" in vm.make("up").stderr
@@ -272,7 +272,7 @@ def test_a_retained_volume_grows_when_the_vm_is_made_anew(tiny_disk: Path, ssh_k
     vm = generate(cloud(tiny_disk, ssh_key, RETAINED.format(capacity="8M")), base)["web"]
     vm.make("up")
     generate(cloud(tiny_disk, ssh_key, RETAINED.format(capacity="16M")), base)
-    assert "make down up" in vm.make("up").stderr
+    assert "make apply" in vm.make("up").stderr
     assert str(8 * 1024**2) in virsh("vol-info", "--bytes", "--pool", "web", "data.raw")
     vm.make("down", "V1ALPHA1_STOP_TIMEOUT_SECS=0")
     assert "grew volume web/data.raw to 16M" in vm.make("up").stderr

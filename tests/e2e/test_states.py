@@ -441,7 +441,7 @@ def test_a_domain_made_anew_keeps_its_volumes_and_has_the_new_definition(blank_i
     volume = Path("/var/lib/libvirt/images/web/boot.qcow2")
     before = volume.stat().st_ino
     generate(registry.replace("memory: 64", "memory: 80").replace("vcpus: 1", "vcpus: 2"), base)
-    assert "'make stop delete/domain up' makes the domain anew and keeps its volumes" in vm.make("up").stderr
+    assert "'make apply' brings it to the domain and keeps every disk" in vm.make("up").stderr
     vm.make("stop", "delete/domain", "up")
     assert "<memory unit='KiB'>81920<" in virsh("dumpxml", "web") and volume.stat().st_ino == before
     assert vm.make("up").stderr == "web: is running\n"

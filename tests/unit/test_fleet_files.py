@@ -237,7 +237,7 @@ def test_a_knob_that_does_not_exist_is_refused(base: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["up", "down", "status"])
-@pytest.mark.parametrize("mistake", ["web", "VM=web", "vms=web", "web-*", "FORCE=1"])
+@pytest.mark.parametrize("mistake", ["web", "VM=web", "vms=web", "web-*", "CMD=1"])
 def test_what_picks_no_vm_never_means_all_of_them(base: Path, target: str, mistake: str) -> None:
     gen(base, ["web", "db"], "--fleet")
     (base / ".fleet/provisioner.py").write_text("open('reached', 'w')\n")

@@ -7,7 +7,7 @@ from functools import cache
 
 import vmp
 from vmp.provisioners.v1alpha1.joined import join
-from vmp.provisioners.v1alpha1.runtime.knobs import COMMAND, KNOBS
+from vmp.provisioners.v1alpha1.runtime.knobs import COMMAND, FORCE, KNOBS
 from vmp.tree import File, Tree
 
 PROGRAM = "provisioner.py"
@@ -26,7 +26,7 @@ def static_files() -> Tree:
     return {
         ".gitattributes": File(_read("files", ".gitattributes").encode()),
         IGNORED: File(_read("files", ".gitignore").encode()),
-        "Makefile": _makefile("files", COMMAND, "V"),
+        "Makefile": _makefile("files", COMMAND, FORCE, "V"),
         PROGRAM: _program(),
     }
 
@@ -36,7 +36,7 @@ def fleet_files() -> Tree:
     return {
         f".fleet/{IGNORED}": File(_read("fleet_files", "gitignore").encode()),
         f".fleet/{PROGRAM}": _program(),
-        "Makefile": _makefile("fleet_files", "VMS", "JOBS", "V"),
+        "Makefile": _makefile("fleet_files", "VMS", "JOBS", FORCE, "V"),
     }
 
 

@@ -18,11 +18,16 @@ _PASSWORD = re.compile(r"(.*\.)?passw(or)?d", re.IGNORECASE)
 
 
 class Words(list[str]):
-    """The words of the command line, the passwords for which placeholders stand in them, and derived MAC addresses."""
+    """The words of the command line, and beside them what else is known of them.
+
+    ``names`` has what the registry calls each word, `data` of the disks, or ''; ``secrets`` the passwords for which
+    placeholders stand in the words; ``macs`` the derived MAC addresses.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self.secrets: dict[str, str] = {}
         self.macs: list[str] = []
+        self.names: list[str] = []
         self._plan = plan
 
     def placeholder(self, value: str) -> str:
@@ -35,29 +40,32 @@ class Words(list[str]):
 def virt_install_arguments(plan: Plan) -> Words:
     """Return the options that describe the domain, in the order of the registry."""
     words = Words(plan)
-    words.extend(_arguments(plan, words))
+    for name, word in _arguments(plan, words):
+        words.append(word)
+        words.names.append(name)
     return words
 
 
-def _arguments(plan: Plan, words: Words) -> Iterator[str]:
+def _arguments(plan: Plan, words: Words) -> Iterator[tuple[str, str]]:
+    """Yield the words, each with the name that it has in a list of the registry."""
     options = plan.domain.options
-    yield f"--name={plan.domain.name}"
+    yield "", f"--name={plan.domain.name}"
     if given_uuid(plan.domain) is None:
-        yield f"--uuid={domain_uuid(plan)}"
+        yield "", f"--uuid={domain_uuid(plan)}"
     for option, value in options.items():
         if option in _NOT_OPTIONS:
             continue
         if value is True:
-            yield f"--{option}"
+            yield "", f"--{option}"
         elif isinstance(value, str):
             text = value if option in PLAIN_OPTIONS else _without_passwords(value, words)
-            yield f"--{option}={text}{_derived_mac(plan, words) if option == 'network' else ''}"
+            yield "", f"--{option}={text}{_derived_mac(plan, words) if option == 'network' else ''}"
         elif isinstance(value, tuple):
             for item in value:
                 for text in _item(option, item, plan, words):
-                    yield f"--{option}={text}"
+                    yield item.name, f"--{option}={text}"
     if not any(method in options for method in _INSTALL_METHODS):
-        yield "--import"
+        yield "", "--import"
 
 
 def _derived_mac(plan: Plan, words: Words) -> str:

@@ -26,6 +26,7 @@ def vm_json(plan: Plan, words: Words) -> Facts:
             uuid=domain_uuid(plan),
             autostart=autostarts(plan.domain),
             virtInstall=list(words),
+            itemNames=words.names if any(words.names) else [],
             derivedMacs=words.macs,
             secrets=bool(words.secrets),
             volumes=[disk.volume for disk in plan.domain.disks if disk.volume],

@@ -10,10 +10,11 @@ a line that says what it does. Where each target begins (search for the heading,
 
   lifecycle      up, create, build, start, stop, restart, kill, suspend, save, down, delete, clean and their parts
   making         the steps of up: what is stored (pools, volumes, filling), the domain (domain_xml, domain)
+  applying       diff and apply: what has changed since (changes), the new definition (graft), the guest (hotplug)
   deletion       the steps of down, after the domain is gone (domain); who uses a volume (users)
   targets        status, ip, ssh, console, exec, help; the table of all targets
   waiting        wait-for-ready
-  fleet_targets  up, down, status and list for all machines of a directory
+  fleet_targets  up, down, diff, apply, status and list for all machines of a directory
   main           the entry, and --version
 
 What holds everywhere:

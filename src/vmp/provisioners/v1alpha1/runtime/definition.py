@@ -6,11 +6,12 @@ The checksums are those of POSIX's cksum over the same words as ever: domains of
 from __future__ import annotations
 
 import os
+import re
 import zlib
 from collections.abc import Iterable
 
 from .facts import Vm
-from .libvirt import Domain
+from .files import read_text
 from .say import Problem
 
 DOCUMENTS = ("meta-data", "user-data", "vendor-data", "network-config")
@@ -78,22 +79,8 @@ def is_current(vm: Vm, mark: dict[str, str] | None) -> bool:
     return mark is not None and (mark.get("definition"), mark.get("seed")) == (definition_of(vm), seed_sum(vm))
 
 
-def tell_stale(vm: Vm, domain: Domain | None) -> None:
-    """Say when the domain was made from something else than what the directory says now, and how it is made anew."""
-    if domain is None:
-        return
-    mark = domain.mark or {}
-    definition, seed = mark.get("definition") == definition_of(vm), mark.get("seed") == seed_sum(vm)
-    if definition and seed:
-        return
-    if definition:
-        stale = "the cloud-init seed has changed since the domain was made"
-    elif seed:
-        stale = "the definition has changed since the domain was made"
-    else:
-        stale = "the definition and the cloud-init seed have changed since the domain was made"
-    # These go with `down`, and do not come from a file again.
-    lost = [volume.key for volume in vm.volumes if not volume.retained and (not volume.file or volume.file != vm.seed)]
-    again = f"'{vm.make} stop delete/domain up' makes the domain anew and keeps its volumes"
-    more = f", and with it {', '.join(lost)}: what is there is lost" if lost else ""
-    vm.say(f"{stale}; {again}; '{vm.make} down up' makes all anew{more}")
+def instance_id(vm: Vm) -> str:
+    """Return the `instance-id` of meta-data, by which cloud-init tells a new machine from one that it has set up."""
+    path = os.path.join(vm.file(vm.seed) + ".d", DOCUMENTS[0])
+    found = re.search(r"""^\s*["'{]*instance-id["']?\s*:\s*["']?([^"'\n,}]*)""", read_text(path), re.MULTILINE)
+    return found[1].strip() if vm.seed and found else ""

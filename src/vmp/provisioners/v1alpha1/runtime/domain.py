@@ -10,6 +10,7 @@ from .facts import Vm
 from .files import remove
 from .libvirt import RUNNING, Domain, disk_sources, domain_state, list_domains
 from .look import look
+from .record import new_record, record_parts
 from .say import Problem
 from .virsh import Virsh
 
@@ -19,6 +20,7 @@ def define_domain(vm: Vm, virsh: Virsh, path: str) -> None:
     failure = virsh.try_("define", f"--file={path}")
     if failure:
         raise Problem(f"could not create domain {vm.domain.name}", failure)
+    record_parts(vm, virsh, new_record(vm))
     vm.say(f"created domain {vm.domain.name}")
     ensure_autostart(vm, virsh)
 

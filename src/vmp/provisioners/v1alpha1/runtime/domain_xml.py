@@ -11,12 +11,13 @@ import threading
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from .definition import cksum, definition_of, seed_sum
+from .definition import cksum, definition_of
 from .facts import Vm
 from .files import read_text, remove, write_text
 from .libvirt import MARK, NAMESPACE, escape, parse
 from .node import connection
 from .programs import run_program
+from .record import mark_of, new_record
 from .say import Problem
 from .storage import VolumeFacts, look_at_volumes
 from .virsh import Virsh
@@ -29,15 +30,15 @@ ElementTree.register_namespace("libosinfo", "http://libosinfo.org/xmlns/libvirt/
 ElementTree.register_namespace("qemu", "http://libvirt.org/schemas/domain/qemu/1.0")
 
 
-def domain_xml(vm: Vm, virsh: Virsh, answers: Answers | None) -> str:
-    """Return the path of a domain.xml that is as virt-install would make it now."""
+def domain_xml(vm: Vm, virsh: Virsh, answers: Answers | None, *, exists: bool = False) -> str:
+    """Return the path of a domain.xml that is as virt-install would make it now; ``exists`` if there is a domain."""
     path, stamp = vm.file("domain.xml"), vm.file("domain.xml.sum")
     found = look_at_volumes(virsh, [(volume.pool, volume.name) for volume in vm.volumes])
     volumes = dict(zip([volume.key for volume in vm.volumes], found))
     basis = f"{definition_of(vm)} {cksum(_basis(vm, virsh, volumes).encode(errors='surrogateescape'))}"
     text = read_text(path)
     if vm.domain.variable or not text or read_text(stamp) != _stamp(basis, text):
-        text = _serialize(_ask(vm, volumes, answers))
+        text = _serialize(_ask(vm, volumes, answers, exists=exists))
     marked = _with_mark(vm, text)
     if marked != read_text(path) or read_text(stamp) != _stamp(basis, marked):
         remove(stamp)
@@ -70,13 +71,13 @@ def _driver(facts: VolumeFacts) -> str:
     return "raw" if facts.format == "iso" else facts.format
 
 
-def _ask(vm: Vm, volumes: Volumes, answers: Answers | None) -> Element:
+def _ask(vm: Vm, volumes: Volumes, answers: Answers | None, *, exists: bool) -> Element:
     """Return virt-install's answer, or that to a machine of the fleet that is alike; with the passwords in it."""
     secrets = vm.secrets()
     question = "" if answers is None or secrets or vm.domain.variable else _question(vm, volumes)
     found = answers.take(question, _own(vm, volumes)) if answers and question else None
     if found is None:
-        found = _ask_virt_install(vm)
+        found = _ask_virt_install(vm, exists=exists)
         if answers and question:
             answers.give(question, found, _own(vm, volumes))
     root = parse(found, "virt-install's answer")
@@ -89,9 +90,11 @@ def _ask(vm: Vm, volumes: Volumes, answers: Answers | None) -> Element:
     return root
 
 
-def _ask_virt_install(vm: Vm) -> str:
+def _ask_virt_install(vm: Vm, *, exists: bool) -> str:
+    """Ask virt-install. Of a domain that exists it would complain that its own disks and MAC addresses are in use."""
     seconds = vm.knobs.command_timeout
     words = ["virt-install", "--connect", connection(vm), *vm.domain.virt_install, "--print-xml", "1", "--dry-run"]
+    words += ["--check=all=off"] if exists else []
     ended = run_program(words, seconds, cwd=vm.directory)
     if ended.timed_out:
         raise Problem(f"virt-install took longer than {seconds} seconds and was ended")
@@ -134,8 +137,7 @@ def _with_mark(vm: Vm, text: str) -> str:
         root.insert(1, metadata)
     for old in metadata.findall(MARK):
         metadata.remove(old)
-    mark = Element(MARK, {"definition": definition_of(vm), "seed": seed_sum(vm)})
-    metadata.insert(0, mark)
+    metadata.insert(0, mark_of(new_record(vm)))
     return _serialize(root)
 
 

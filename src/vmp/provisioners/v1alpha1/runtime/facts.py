@@ -99,6 +99,8 @@ class DomainFacts(NamedTuple):
     uuid: str
     autostart: bool
     virt_install: tuple[str, ...]
+    item_names: tuple[str, ...]
+    """What the registry calls each of these words, '' for those without a name of their own."""
     macs: tuple[str, ...]
     """The MAC addresses that vmp derived from the names of node, VM and interface."""
     volumes: tuple[str, ...]
@@ -133,6 +135,7 @@ class Vm:
             uuid=domain["uuid"],
             autostart=domain.get("autostart", False),
             virt_install=tuple(domain["virtInstall"]),
+            item_names=tuple(domain.get("itemNames", ())),
             macs=tuple(domain.get("derivedMacs", ())),
             volumes=tuple(domain.get("volumes", ())),
             networks=tuple(domain.get("networks", ())),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
 import shlex
@@ -19,6 +20,7 @@ from .libvirt import NAMESPACE, domain_state, list_domains, parse
 from .node import connection
 from .programs import end_all
 from .say import Problem, write
+from .seen import Seen, see
 from .users import LastingUsers
 from .virsh import Virsh
 
@@ -89,36 +91,52 @@ class Fleet:
 
     def judge(self) -> dict[str, Judged]:
         """Ask all nodes at the same time how their machines are."""
+        found: dict[str, Judged] = {}
+        known = self.ask_nodes(lambda virsh, vms: _judge_node(virsh, vms, found))
+        unknown = Judged("not known", current=False, known=False)
+        return {vm.name: found[vm.name] if vm.name in known else unknown for vm in filter(None, self.vms.values())}
+
+    def see(self) -> dict[str, Seen | Problem | None]:
+        """Look at the machines of all nodes at the same time; those of a node that did not answer are left out."""
+        found: dict[str, Seen | Problem | None] = {}
+        self.ask_nodes(lambda virsh, vms: found.update(zip([vm.name for vm in vms], see(virsh, vms))))
+        return found
+
+    def ask_nodes(self, ask: Callable[[Virsh, list[Vm]], None]) -> set[str]:
+        """Ask all nodes at the same time about their machines; return the names of those whose node has answered."""
         nodes: dict[str, list[Vm]] = {}
         for vm in filter(None, self.vms.values()):
             nodes.setdefault(vm.uri, []).append(vm)
-        found: dict[str, Judged] = {}
-        at_once([partial(self._judge_node, vms, found) for vms in nodes.values()], len(nodes))
-        return found
+        answered: set[str] = set()
+        at_once([partial(self._ask_node, vms, ask, answered) for vms in nodes.values()], len(nodes))
+        return answered
 
-    def _judge_node(self, vms: list[Vm], found: dict[str, Judged]) -> None:
+    def _ask_node(self, vms: list[Vm], ask: Callable[[Virsh, list[Vm]], None], answered: set[str]) -> None:
         try:
             virsh = self.take(vms[0])
         except Problem as problem:
             self.complain(f"{vms[0].name}: {problem.text()}")
-            found.update({vm.name: Judged("not known", False, False) for vm in vms})
             return
         try:
-            domains = list_domains(virsh)
-            running = list_domains(virsh, "--state-running")
-            off = list_domains(virsh, "--state-shutoff")
-            there = [vm.domain.uuid for vm in vms if vm.domain.uuid in domains]
-            asked = [("metadata", f"--domain={uuid}", f"--uri={NAMESPACE}") for uuid in there]
-            marks = dict(zip(there, virsh.ask_all(*asked)))
-            for vm in vms:
-                state = "running" if vm.domain.uuid in running else "shut off" if vm.domain.uuid in off else ""
-                found[vm.name] = _judge_vm(vm, virsh, domains, state, marks.get(vm.domain.uuid))
+            ask(virsh, vms)
+            answered.update([vm.name for vm in vms])
         except Problem as problem:
             reason = Problem("libvirt did not answer as it should", str(problem), *problem.hints)
             self.complain(f"node {vms[0].node}: {reason.text()}")
-            found.update({vm.name: Judged("not known", False, False) for vm in vms})
         finally:
             self.give_back(vms[0], virsh)
+
+
+def _judge_node(virsh: Virsh, vms: list[Vm], found: dict[str, Judged]) -> None:
+    domains = list_domains(virsh)
+    running = list_domains(virsh, "--state-running")
+    off = list_domains(virsh, "--state-shutoff")
+    there = [vm.domain.uuid for vm in vms if vm.domain.uuid in domains]
+    asked = [("metadata", f"--domain={uuid}", f"--uri={NAMESPACE}", "--config") for uuid in there]
+    marks = dict(zip(there, virsh.ask_all(*asked)))
+    for vm in vms:
+        state = "running" if vm.domain.uuid in running else "shut off" if vm.domain.uuid in off else ""
+        found[vm.name] = _judge_vm(vm, virsh, domains, state, marks.get(vm.domain.uuid))
 
 
 def _judge_vm(vm: Vm, virsh: Virsh, domains: dict[str, str], state: str, mark: str | Failed | None) -> Judged:
@@ -147,6 +165,26 @@ def _first_line(path: str) -> str:
 def make_of(name: str) -> str:
     """Return how messages call the make of a machine."""
     return f"make -C {shlex.quote(name) if re.search('[^A-Za-z0-9._-]', name) else name}"
+
+
+def select(names: list[str]) -> list[str]:
+    """Return the names that VMS picks, each by itself or by a pattern; all without it."""
+    wanted = os.environ.get("VMS")
+    if wanted is None:
+        return names
+    picked: set[str] = set()
+    wrong = []
+    for pattern in re.findall("[^ \t\n]+", wanted):
+        escaped = re.sub(r"\\(.)", r"[\1]", pattern)  # as a shell reads patterns
+        found = [name for name in names if name == pattern or fnmatch.fnmatchcase(name, escaped)]
+        picked.update(found)
+        if not found:
+            wrong.append(Problem(f"VMS: there is no VM '{pattern}' here", "'make list' lists them").text())
+    if not picked and not wrong:
+        wrong.append(Problem("VMS is empty", "leave it out for all VMs").text())
+    if wrong:
+        raise Problem("\n".join(wrong).removeprefix("error: "))
+    return [name for name in names if name in picked]
 
 
 def at_once(work: list[Callable[[], None]], jobs: int) -> None:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import re
 import subprocess
@@ -13,14 +12,17 @@ import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from .definition import tell_stale
+from .applying import lines_of_diff, tell_diff, waiting_for_start
+from .changes import changes_of
 from .domain import take_down_domain
 from .facts import Vm
-from .fleet import Fleet, Judged, at_once, make_of
+from .fleet import Fleet, Judged, at_once, make_of, select
 from .lifecycle import finish_down
 from .look import look
 from .making import Run
+from .record import tell_stale
 from .say import Problem, write
+from .seen import Seen
 from .targets import perform, take_turns
 from .vm_json import read_json
 
@@ -33,6 +35,8 @@ All VMs of this directory, or those in VMS.
 
 make up                  make and start what is not running; asks each node once
 make down                stop them, delete all but what is to be retained, clean
+make diff                what differs between the directories and libvirt, and when apply brings it
+make apply               bring it, and keep every disk
 make status              one line for each VM; an error unless all are running
 make list                their names
 
@@ -156,35 +160,46 @@ def fleet_status(fleet: Fleet) -> None:
             _explain(fleet, vm)
 
 
+def fleet_diff(fleet: Fleet) -> int:
+    """Print what differs, of all machines; return 0 if nothing does, 1 if something does, 2 for trouble."""
+    seen = fleet.see()
+    differs = False
+    for name, vm in fleet.vms.items():
+        if vm is None:
+            differs = _own_make(fleet, name, "diff") != 0 or differs
+        elif name in seen:
+            found = seen[name]
+            if isinstance(found, Problem):
+                fleet.complain(f"{name}: {found.text()}")
+                continue
+            lines = lines_of_diff(vm, found)
+            tell_diff(vm, found, lines, f"{name}: ")
+            differs = differs or bool(lines)
+    return 2 if fleet.failed else int(differs)
+
+
+def fleet_apply(fleet: Fleet) -> None:
+    """Apply where something differs, or waits for a guest."""
+    seen = fleet.see()
+    todo = []
+    for name, vm in fleet.vms.items():
+        found = seen.get(name)
+        if vm and isinstance(found, Seen) and not changes_of(vm, found) and not list(waiting_for_start(vm, found)):
+            write(f"{name}: is as the directory says")
+        elif vm is None or name in seen:  # else its node did not answer, and that was said
+            todo.append(name)
+    do_fleet(fleet, todo, "apply", lambda run: perform(run, "apply"))
+
+
 def _explain(fleet: Fleet, vm: Vm) -> None:
     """Say what is wrong with a domain, in the words of the machine's own targets."""
     virsh = fleet.take(vm)
     try:
-        tell_stale(vm, look(vm, virsh))
+        tell_stale(vm, virsh, look(vm, virsh))
     except Problem as problem:
         write(f"{vm.name}: {problem.text()}")
     finally:
         fleet.give_back(vm, virsh)
-
-
-def select(names: list[str]) -> list[str]:
-    """Return the names that VMS picks, each by itself or by a pattern; all without it."""
-    wanted = os.environ.get("VMS")
-    if wanted is None:
-        return names
-    picked: set[str] = set()
-    wrong = []
-    for pattern in re.findall("[^ \t\n]+", wanted):
-        escaped = re.sub(r"\\(.)", r"[\1]", pattern)  # as a shell reads patterns
-        found = [name for name in names if name == pattern or fnmatch.fnmatchcase(name, escaped)]
-        picked.update(found)
-        if not found:
-            wrong.append(Problem(f"VMS: there is no VM '{pattern}' here", "'make list' lists them").text())
-    if not picked and not wrong:
-        wrong.append(Problem("VMS is empty", "leave it out for all VMs").text())
-    if wrong:
-        raise Problem("\n".join(wrong).removeprefix("error: "))
-    return [name for name in names if name in picked]
 
 
 def run_fleet(base: str, target: str) -> int:
@@ -201,13 +216,17 @@ def run_fleet(base: str, target: str) -> int:
         for name in names:
             write(name, stream=1)
         return 0
-    if target not in ("up", "down", "status"):
+    if target not in ("up", "down", "diff", "apply", "status"):
         write(f"error: there is no target '{target}'; 'make help' lists them")
         return 2
     fleet = Fleet(base, names)
     try:
         if target == "up":
             fleet_up(fleet)
+        elif target == "diff":
+            return fleet_diff(fleet)
+        elif target == "apply":
+            fleet_apply(fleet)
         elif target == "status":
             fleet_status(fleet)
         else:

@@ -61,3 +61,7 @@ def _seconds(knob: Knob, text: str) -> int:
     if not re.fullmatch("0|[1-9][0-9]{0,7}", text):
         raise Problem(f"{knob.name} is '{text}', not a whole number of seconds")
     return int(text)
+
+
+FORCE = "FORCE"
+"""The make variable that lets `apply` undo what somebody has changed by hand."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .address import warn_loose
-from .definition import tell_stale
 from .deletion import ALL, delete_storage, delete_what
 from .domain import (
     ensure_autostart,
@@ -25,6 +24,7 @@ from .look import look
 from .making import Run, define_new_domain, make_storage, need_for_build, prepare
 from .node_download import clean_node
 from .pools import ensure_pool, start_stopped_pools, stop_pools
+from .record import complete_record, tell_stale
 from .say import Problem
 from .seed import build_seed, clean_seed
 
@@ -39,8 +39,9 @@ def up(run: Run) -> None:
         start_domain(vm, run.virsh, "shut off")
         return
     ensure_autostart(vm, run.virsh)
+    complete_record(vm, run.virsh, domain)
     was_running = start_domain(vm, run.virsh, domain.state)
-    tell_stale(vm, domain)
+    tell_stale(vm, run.virsh, domain)
     if was_running:
         warn_loose(vm, domain)
         vm.say("is running")
@@ -52,7 +53,7 @@ def create(run: Run) -> None:
     make_storage(run, domain)
     if domain is None:
         define_new_domain(run)
-    tell_stale(run.vm, domain)
+    tell_stale(run.vm, run.virsh, domain)
 
 
 def build(run: Run) -> None:
@@ -80,7 +81,7 @@ def create_domain(run: Run) -> None:
     domain = prepare(run, makes_domain=True)
     if domain is None:
         define_new_domain(run)
-    tell_stale(run.vm, domain)
+    tell_stale(run.vm, run.virsh, domain)
 
 
 def start(run: Run) -> None:
@@ -99,12 +100,13 @@ def start_only(run: Run) -> None:
 def start_existing(run: Run, domain: Domain | None) -> None:
     """Start a domain that must be there."""
     if domain is None:
-        raise _no_domain(run.vm)
+        raise no_domain(run.vm)
     start_domain(run.vm, run.virsh, domain.state)
-    tell_stale(run.vm, domain)
+    tell_stale(run.vm, run.virsh, domain)
 
 
-def _no_domain(vm: Vm) -> Problem:
+def no_domain(vm: Vm) -> Problem:
+    """Return the error of a target that needs a domain."""
     return Problem(f"there is no domain {vm.domain.name}", "'make create' makes it, 'make up' makes and starts it")
 
 
@@ -112,7 +114,7 @@ def must_be_there(run: Run) -> Domain:
     """Return the domain, and refuse to go on without it."""
     domain = look(run.vm, run.virsh)
     if domain is None:
-        raise _no_domain(run.vm)
+        raise no_domain(run.vm)
     return domain
 
 

@@ -33,8 +33,9 @@ def main(arguments: Sequence[str]) -> int:
     here = os.path.dirname(os.path.abspath(__file__))
     os.chdir(here)
     target = arguments[0] if arguments else "help"
+    trouble = 2 if target == "diff" else 1  # as diff(1): 1 means that something differs
     if os.path.basename(here) == FLEET or os.path.exists(VMS_JSON):
-        return _end_in_words("", lambda: run_fleet(os.path.dirname(here), target))
+        return _end_in_words("", lambda: run_fleet(os.path.dirname(here), target), trouble)
     if target not in TARGETS:
         write(f"there is no target '{target}'; 'make help' lists them")
         return 2
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     vm.make = os.environ.get("VMP_MAKE", "make")
     os.environ["LIBVIRT_DEFAULT_URI"] = vm.uri
-    return _end_in_words(f"{vm.name}: ", lambda: _perform_one(vm, target))
+    return _end_in_words(f"{vm.name}: ", lambda: _perform_one(vm, target), trouble)
 
 
 def _perform_one(vm: Vm, target: str) -> int:
@@ -57,16 +58,16 @@ def _perform_one(vm: Vm, target: str) -> int:
         end_all()
 
 
-def _end_in_words(name: str, work: Callable[[], int]) -> int:
-    """Do the work; an error ends in words and an exit code."""
+def _end_in_words(name: str, work: Callable[[], int], trouble: int = 1) -> int:
+    """Do the work; an error ends in words and the exit code for trouble."""
     try:
         return work()
     except Problem as problem:
         write(f"{name}{problem.text()}")
-        return 1
+        return trouble
     except OSError as error:
         write(f"{name}error: {error}")
-        return 1
+        return trouble
     except KeyboardInterrupt:
         return 130
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from .conversation import Failed
@@ -78,9 +78,20 @@ def list_volumes(virsh: Virsh, pool: str) -> dict[str, str]:
 
 def look_at_volumes(virsh: Virsh, volumes: Sequence[tuple[str, str]]) -> list[VolumeFacts | None]:
     """Return volumes, given by pool and name, as far as they are there."""
+    return _ask_for_volumes(virsh, volumes, look_at_volume)
+
+
+def glance_at_volumes(virsh: Virsh, volumes: Sequence[tuple[str, str]]) -> list[VolumeFacts | None]:
+    """Return volumes as `look_at_volumes` does, and change nothing."""
+    return _ask_for_volumes(virsh, volumes, glance_at_volume)
+
+
+def _ask_for_volumes(
+    virsh: Virsh, volumes: Sequence[tuple[str, str]], ask_again: Callable[[Virsh, str, str], VolumeFacts | None]
+) -> list[VolumeFacts | None]:
     answers = virsh.ask_all(*[_words_of_look(pool, name) for pool, name in volumes])
     return [
-        look_at_volume(virsh, *volume) if isinstance(answer, Failed) else volume_facts(answer)
+        ask_again(virsh, *volume) if isinstance(answer, Failed) else volume_facts(answer)
         for volume, answer in zip(volumes, answers)
     ]
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 from .address import find_address, must_find, warn_loose
-from .definition import tell_stale
+from .applying import apply, diff
 from .facts import Volume
 from .files import lock
 from .knobs import COMMAND, KNOBS
@@ -39,6 +39,7 @@ from .look import refuse_foreign_domain
 from .making import Run
 from .node import PATIENT, TRIES
 from .programs import have, need
+from .record import tell_stale
 from .say import Problem, show, write
 from .ssh import check_ssh, ssh_command
 from .storage import glance_at_volume, look_at_pool
@@ -116,12 +117,12 @@ def status(run: Run) -> int:
         _row("volume", volume.key, _volume_state(virsh, volume, active))
     if domain is None or domain.state != "running":
         refuse_foreign_domain(vm, virsh, domain)
-        tell_stale(vm, domain)
+        tell_stale(vm, virsh, domain)
         return 1
     found = find_address(vm, virsh)
     _row("address", found.ip or "-", "" if found.ip else "not known")
     warn_loose(vm, domain)
-    tell_stale(vm, domain)
+    tell_stale(vm, virsh, domain)
     return 0
 
 
@@ -149,6 +150,8 @@ HELP = """\
 make up                  build, create and start it
 make down                stop it, delete all but what is to be retained, clean
 make status              what there is: domain, pools, volumes, address
+make diff                what differs between this directory and libvirt, and when apply brings it
+make apply               bring it: now where libvirt can, else at the next start; keeps every disk (FORCE=yes: see diff)
 
 make start, stop         stop asks the guest, and pulls the plug after V1ALPHA1_STOP_TIMEOUT_SECS (60)
 make restart, kill       stop and start; the plug at once
@@ -174,6 +177,8 @@ TARGETS: Mapping[str, Callable[[Run], int | None]] = {
     "help": help_,
     "up": up,
     "down": down,
+    "diff": diff,
+    "apply": apply,
     "build": build,
     "create": create,
     "create/pool": create_pool,
@@ -212,7 +217,8 @@ TARGETS: Mapping[str, Callable[[Run], int | None]] = {
 
 _WITHOUT_VIRSH = frozenset(["help", "build", "clean", "clean-all", "exec", "ssh"])
 _TAKE_TURNS = frozenset(
-    ["up", "down", "build", "clean", "clean-all"] + [name for name in TARGETS if name.startswith(("create", "delete"))]
+    ["up", "down", "apply", "build", "clean", "clean-all"]
+    + [name for name in TARGETS if name.startswith(("create", "delete"))]
 )
 """The targets that change this VM's files or objects: one at a time."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from .say import Problem
 
 _TRUTHS = frozenset("askEachTime autostart byNode password readOnly secrets shared".split())
-_LISTS = frozenset("derivedMacs networks options pools usedPools virtInstall volumes".split())
+_LISTS = frozenset("derivedMacs itemNames networks options pools usedPools virtInstall volumes".split())
 _RECORDS = frozenset("archive backing checksum connection domain image knobs seed ssh".split())
 """The keys whose values are no texts."""
 

@@ -216,6 +216,8 @@ def clear_leftovers(vm: Vm) -> None:
     for name in (
         "create.tmp",
         "create.tmp.tmp",
+        "apply.tmp",
+        "apply.tmp.tmp",
         "ends.tmp",
         "domain.xml.tmp",
         "domain.xml.sum.tmp",

@@ -1,0 +1,243 @@
+"""`diff` and `apply`: what has changed since the domain was made, and how it gets there without losing a disk.
+
+`apply` brings storage first, then the definition that the next start takes, then the guest, as far as libvirt can. Each
+step looks at what there is, so a run that was killed is gone on with. Nothing is stopped or restarted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from xml.etree import ElementTree
+
+from .changes import Change, changed_documents, changes_of, loses_autostart, may_grow
+from .definition import instance_id, seed_sum
+from .deletion import take_back
+from .domain import ensure_autostart
+from .domain_xml import domain_xml
+from .facts import Vm, Volume
+from .files import read_text, scratch
+from .graft import graft, source_of
+from .hotplug import bring_to_guest
+from .knobs import FORCE
+from .libvirt import Domain, list_domains, parse
+from .lifecycle import no_domain
+from .look import check_node, look
+from .making import Run, make_storage
+from .record import (
+    Record,
+    facts_to_record,
+    new_record,
+    parts_of,
+    read_record,
+    record_parts,
+    recorded_vm,
+    with_options,
+    write_record,
+)
+from .say import Problem, write
+from .seed import build_seed
+from .seen import Seen, see
+from .storage import VolumeFacts, glance_at_volume
+from .timing import ANEW, BY_HAND
+from .virsh import Virsh
+from .volumes import ensure_volume
+from .wording import OptionChange, option_changes, uses_of
+
+
+def diff(run: Run) -> int:
+    """Print what differs; return 0 if nothing does, else 1."""
+    vm = run.vm
+    (seen,) = see(run.virsh, [vm])
+    if isinstance(seen, Problem):
+        look(vm, run.virsh)  # which knows more to say
+        raise seen
+    lines = lines_of_diff(vm, seen)
+    tell_diff(vm, seen, lines)
+    return 1 if lines else 0
+
+
+def lines_of_diff(vm: Vm, seen: Seen | None) -> list[Change]:
+    """Return the lines that `diff` prints."""
+    return changes_of(vm, seen) if seen else [Change(f"domain {vm.domain.name}: is not there", f"with {vm.make} up")]
+
+
+def tell_diff(vm: Vm, seen: Seen | None, lines: list[Change], prefix: str = "") -> None:
+    """Print lines of `diff`; what only the guest still lacks is said beside them."""
+    width = max([len(line.text) for line in lines], default=0)
+    for line in lines:
+        write(f"{prefix}{line.text:<{min(width, 80)}}  {line.when}", stream=1)
+    waiting = list(waiting_for_start(vm, seen)) if seen else []
+    for text in waiting:
+        vm.say(f"waits for the next start: {text}")
+    if not lines and not waiting:
+        vm.say("is as the directory says")
+
+
+def waiting_for_start(vm: Vm, seen: Seen) -> Iterator[str]:
+    """Yield what the next start would bring to a guest that runs, as `apply` has left it."""
+    record, now = read_record(seen.current), recorded_vm(vm, seen.record)
+    if not seen.on or record is None or (record.definition, record.seed) == (seen.record.definition, seen.record.seed):
+        return
+    before = recorded_vm(vm, record)
+    if before is None or now is None:
+        yield "the definition"
+        return
+    changes = option_changes(before.domain, now.domain)
+    for change in changes:
+        yield from change.words()
+    if record.seed != seen.record.seed:
+        yield f"seed: {', '.join(changed_documents(record.seed, seen.record.seed))}"
+    elif not changes:
+        yield "a password of the domain"
+
+
+def apply(run: Run) -> None:
+    """Bring what is there to what the directory says."""
+    vm, virsh = run.vm, run.virsh
+    (seen,) = see(virsh, [vm])
+    if isinstance(seen, Problem):
+        look(vm, virsh)
+        raise seen
+    if seen is None:
+        raise no_domain(vm)
+    check_node(vm, virsh)
+    changes = changes_of(vm, seen)
+    refuse_impossible(vm, virsh, seen, changes)
+    make_storage(run, Domain(vm.domain.name, "running" if seen.on else "shut off", seen.current))
+    for volume in vm.volumes:
+        grow_volume(vm, virsh, volume, seen.volumes[volume.key], seen)
+    replace_seed(vm, virsh, seen)
+    seen = bring_definition(run, seen, changes)
+    ensure_autostart(vm, virsh)
+    if loses_autostart(recorded_vm(vm, seen.record), vm) and seen.autostarts:
+        virsh.ask("autostart", f"--domain={vm.domain.uuid}", "--disable")
+    waits = bring_guest(vm, virsh, seen) if seen.on else False
+    if not seen.on:
+        for change in changes:
+            if change.when != BY_HAND:
+                vm.say(f"{change.text}: done")
+    if waits:
+        vm.say(f"'{vm.make} restart' brings what waits")
+    elif not changes:
+        vm.say("is as the directory says")
+
+
+def refuse_impossible(vm: Vm, virsh: Virsh, seen: Seen, changes: list[Change]) -> None:
+    """Refuse, before anything is changed and all at once, what cannot be, and what would undo somebody's work."""
+    impossible = [change.text for change in changes if change.when == ANEW]
+    by_hand = [change.text for change in changes if change.when == BY_HAND]
+    if os.environ.get(FORCE, "") not in ("", "yes", "no"):
+        raise Problem(f"{FORCE} is '{os.environ[FORCE]}', neither yes nor no")
+    if impossible:
+        lost = [
+            volume.key for volume in vm.volumes if not volume.retained and (not volume.file or volume.file != vm.seed)
+        ]
+        more = f"; lost is then what is in {', '.join(lost)}" if lost else ""
+        raise Problem(
+            "what is there cannot become what the directory says, and nothing was changed",
+            *impossible,
+            f"'{vm.make} down up' makes all anew{more}",
+        )
+    if by_hand and os.environ.get(FORCE) != "yes":
+        raise Problem(
+            "the domain was changed by hand since it was made, and nothing was changed now",
+            *by_hand,
+            f"bring it into the registry, or let '{vm.make} apply {FORCE}=yes' undo it",
+        )
+    if changes and not seen.on and vm.domain.uuid in list_domains(virsh, "--with-managed-save"):
+        raise Problem(
+            "the guest's memory is saved, and knows the disks and devices as they are; nothing was changed",
+            f"'{vm.make} start apply' lets it go on, and changes it then",
+        )
+
+
+def grow_volume(vm: Vm, virsh: Virsh, volume: Volume, facts: VolumeFacts | None, seen: Seen) -> None:
+    """Grow a volume that is there. One that a guest has open only its QEMU can grow."""
+    if facts is None or not may_grow(vm, volume) or facts.capacity >= volume.capacity:
+        return
+    is_open = seen.on and any(source_of(disk) == facts.path for disk in seen.current.iterfind("devices/disk"))
+    if is_open:
+        words = ("blockresize", f"--domain={vm.domain.uuid}", f"--path={facts.path}", f"--size={volume.capacity}B")
+    else:
+        words = ("vol-resize", f"--pool={volume.pool}", f"--vol={volume.name}", f"--capacity={volume.capacity}")
+    failure = virsh.try_(*words)
+    if failure:
+        raise Problem(f"could not grow volume {volume.key} to {volume.capacity_text}", failure)
+    sees = "the guest sees it now" if is_open else "the guest sees it when it starts"
+    vm.say(f"grew volume {volume.key} to {volume.capacity_text}: {sees}; its file system grows in the guest")
+
+
+def replace_seed(vm: Vm, virsh: Virsh, seen: Seen) -> None:
+    """Put a seed of changed documents in place of the old one. A guest that has that open keeps the deleted file."""
+    volume = next((volume for volume in vm.volumes if volume.file and volume.file == vm.seed), None)
+    if volume is None or seen.record.seed == seed_sum(vm):
+        return
+    build_seed(vm)
+    if glance_at_volume(virsh, volume.pool, volume.name):
+        virsh.ask("vol-delete", f"--pool={volume.pool}", f"--vol={volume.name}")
+    ensure_volume(vm, virsh, volume, None)
+    vm.say(f"replaced the seed: the guest gets it at its next start; {_effect_of_seed(vm, seen.record)}")
+
+
+def _effect_of_seed(vm: Vm, record: Record) -> str:
+    """Say what cloud-init makes of a new seed (https://docs.cloud-init.io/en/latest/explanation/first_boot.html)."""
+    known, now = record.facts.get("instanceId"), instance_id(vm)
+    if known is None:
+        return "with an instance-id that it knows, cloud-init does next to nothing"
+    if known == now:
+        return f"the instance-id is still '{now}', with which cloud-init does next to nothing"
+    return (
+        f"the instance-id is new ('{now}'), so cloud-init does everything once more: it makes the SSH host keys anew "
+        "(then delete known_hosts), adds users and keys, and takes none away"
+    )
+
+
+def bring_definition(run: Run, seen: Seen, changes: list[Change]) -> Seen:
+    """Define the domain anew, with the UUID, MAC addresses, machine type, firmware and addresses that it has."""
+    vm, virsh, record = run.vm, run.virsh, new_record(run.vm)
+    if seen.record.definition == record.definition and not any(change.when == BY_HAND for change in changes):
+        if seen.record._replace(parts={}) != record or not seen.record.parts:
+            write_record(vm, virsh, record._replace(parts=seen.record.parts or parts_of(seen.configured)), "--config")
+        return seen
+    path = domain_xml(vm, virsh, run.answers, exists=True)
+    random_macs = any(word.startswith("--network") and "RANDOM" in word for word in vm.domain.virt_install)
+    new = graft(parse(read_text(path), "domain.xml"), seen.configured, random_macs=random_macs)
+    with scratch(vm.file("apply.tmp"), ElementTree.tostring(new, encoding="unicode")) as file:
+        failure = virsh.try_("define", f"--file={file}")
+    if failure:
+        take_back(vm, virsh, run.made_volumes, run.made_pools)
+        raise Problem(f"libvirt refused the new definition of domain {vm.domain.name}, and keeps the old one", failure)
+    for change in changes:
+        if change.when == BY_HAND:
+            vm.say(f"{change.text}: undone{', for the next start' if seen.on else ''}")
+    return seen._replace(configured=record_parts(vm, virsh, record))
+
+
+def bring_guest(vm: Vm, virsh: Virsh, seen: Seen) -> bool:
+    """Bring to the guest what can be, and say of each change what became of it; return whether something waits."""
+    record = read_record(seen.current)
+    if record is None or record.is_current(vm):
+        return False
+    before = recorded_vm(vm, record)
+    if before is None:
+        vm.say("the definition: at the next start")
+        return True
+    came: list[OptionChange] = []
+    waiting: list[OptionChange] = []
+    for change in option_changes(before.domain, vm.domain):
+        reason = bring_to_guest(vm, virsh, change, before, seen)
+        (waiting if reason else came).append(change)
+        for words in change.words():
+            vm.say(f"{words}: {f'at the next start ({reason})' if reason else 'now'}")
+    hidden = (
+        not came and not waiting and before.volumes == vm.volumes and record.definition != new_record(vm).definition
+    )
+    if hidden:
+        vm.say("a password of the domain: at the next start")
+    if not waiting and not hidden:
+        write_record(vm, virsh, new_record(vm)._replace(seed=record.seed), "--live")
+    elif came:
+        facts = with_options(facts_to_record(vm), {**uses_of(vm.domain), **{one.use: one.before for one in waiting}})
+        write_record(vm, virsh, record._replace(facts=facts, parts={}), "--live")
+    return bool(waiting) or hidden or record.seed != seed_sum(vm)

@@ -1,0 +1,169 @@
+"""What differs between the directory and what libvirt has, in words: each thing with when `apply` brings it.
+
+Three definitions are compared: that of the directory, the one that the domain was made from (its record), and the
+domain as it is. Where the first two differ, the registry has changed; where the last two do, somebody has by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from .definition import definition_of, seed_sum
+from .facts import Vm, Volume
+from .record import recorded_vm
+from .seen import Seen, changed_parts
+from .timing import ANEW, BY_HAND, NOW, START, when_of
+from .wording import option_changes
+
+
+class Change(NamedTuple):
+    """One difference."""
+
+    text: str
+    when: str
+
+
+def changes_of(vm: Vm, seen: Seen) -> list[Change]:
+    """Return all that differs between the directory and what libvirt has."""
+    before = recorded_vm(vm, seen.record)
+    found: list[Change] = []
+    if seen.record.definition != definition_of(vm):
+        if before is None:
+            text = "definition: changed, in what is not known: an earlier version of vmp made the domain"
+            found.append(Change(text, START if seen.on else NOW))
+        else:
+            found += _registry_changes(before, vm, seen)
+    found += _volume_changes(before, vm, seen)
+    found += _seed_changes(vm, seen)
+    found += _autostart_changes(before, vm, seen)
+    return [*found, *_changes_by_hand(seen)]
+
+
+def _registry_changes(before: Vm, vm: Vm, seen: Seen) -> list[Change]:
+    """Return what has changed in the definition. If it is nothing that may be shown, it is a password."""
+    found = []
+    if before.image.reference != vm.image.reference:
+        found.append(Change(f"image {before.image.reference} → {vm.image.reference}", ANEW))
+    if before.domain.name != vm.domain.name:
+        found.append(Change(f"domain name {before.domain.name} → {vm.domain.name}", ANEW))
+    found += _pool_changes(before, vm)
+    found += [change for volume in vm.volumes for change in _source_changes(before, vm, volume, seen)]
+    declared = {volume.key for volume in vm.volumes}
+    found += [
+        Change(f"volume {volume.key}: has left the definition, and stays", NOW)
+        for volume in before.volumes
+        if volume.key not in declared
+    ]
+    for change in option_changes(before.domain, vm.domain):
+        found += [Change(words, when_of(change, before, vm, seen.current)) for words in change.words()]
+    if not found and before.volumes == vm.volumes and before.domain.autostart == vm.domain.autostart:
+        found.append(Change("a password of the domain: changed", START if seen.on else NOW))
+    return found
+
+
+def _pool_changes(before: Vm, vm: Vm) -> Iterator[Change]:
+    old = {pool.name: pool for pool in before.pools}
+    for pool in vm.pools:
+        if pool.name not in old:
+            yield Change(f"pool {pool.name}: added", NOW)
+        elif old[pool.name].path != pool.path:
+            yield Change(f"pool {pool.name}: directory {old[pool.name].path} → {pool.path}", ANEW)
+    for name in old.keys() - {pool.name for pool in vm.pools}:
+        yield Change(f"pool {name}: has left the definition, and stays", NOW)
+
+
+def _source_changes(before: Vm, vm: Vm, volume: Volume, seen: Seen) -> Iterator[Change]:
+    """Yield what a volume that is there cannot become."""
+    old = next((old for old in before.volumes if old.key == volume.key), None)
+    facts = seen.volumes[volume.key]
+    if old is None or facts is None:
+        return
+    if old.format != volume.format:
+        yield Change(f"volume {volume.key}: format {old.format} → {volume.format}", ANEW)
+    if old.backing != volume.backing:
+        yield Change(f"volume {volume.key}: backing volume {_backing(old)} → {_backing(volume)}", ANEW)
+    if bool(old.file) != bool(volume.file) or _other_file(before, vm, old, volume):
+        yield Change(f"volume {volume.key}: filled from {old.file or '-'} → {volume.file or '-'}", ANEW)
+    if old.capacity > volume.capacity > 0 and facts.capacity > volume.capacity:
+        yield Change(
+            f"volume {volume.key}: {old.capacity_text} → {volume.capacity_text}, and a disk cannot shrink", ANEW
+        )
+
+
+def _backing(volume: Volume) -> str:
+    return f"{volume.backing.pool}/{volume.backing.name}" if volume.backing else "-"
+
+
+def _other_file(before: Vm, vm: Vm, old: Volume, volume: Volume) -> bool:
+    """Tell whether a volume is filled from another file; where the image and the seed are kept does not matter."""
+    known = {before.image.path: vm.image.path, before.seed: vm.seed}
+    return old.file != volume.file and known.get(old.file, old.file) != volume.file
+
+
+def _volume_changes(before: Vm | None, vm: Vm, seen: Seen) -> Iterator[Change]:
+    known = {volume.key for volume in (before or vm).volumes}
+    for volume in vm.volumes:
+        facts = seen.volumes[volume.key]
+        if facts is None:
+            missing = "is not there, or its pool is not active" if volume.key in known else "added"
+            yield Change(f"volume {volume.key}: {missing}", NOW)
+        elif may_grow(vm, volume) and facts.capacity < volume.capacity:
+            yield Change(f"volume {volume.key}: {size_in_words(facts.capacity)} → {volume.capacity_text}", NOW)
+
+
+def may_grow(vm: Vm, volume: Volume) -> bool:
+    """Tell whether a volume is a disk that this guest writes to; what others are backed by is left as it is."""
+    return not volume.read_only and volume.key in vm.domain.volumes
+
+
+def size_in_words(size: int) -> str:
+    """Return bytes in the largest unit in which they are a whole number."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size % 1024 or not size:
+            return f"{size} {unit}"
+        size //= 1024
+    return f"{size} TiB"
+
+
+_DOCUMENTS = {"meta": "meta-data", "user": "user-data", "vendor": "vendor-data", "network": "network-config"}
+
+
+def _seed_changes(vm: Vm, seen: Seen) -> Iterator[Change]:
+    names = changed_documents(seen.record.seed, seed_sum(vm))
+    if names:
+        yield Change(f"seed: {', '.join(names)} changed", START if seen.on else NOW)
+
+
+def changed_documents(old: str, new: str) -> list[str]:
+    """Return the names of documents whose sums differ in two texts of `seed_sum`."""
+    before, now = _sums_of(old), _sums_of(new)
+    return [name for key, name in _DOCUMENTS.items() if before.get(key) != now.get(key)]
+
+
+def _sums_of(text: str) -> dict[str, str]:
+    return {word.partition("-")[0]: word for word in text.split(".")}
+
+
+def _autostart_changes(before: Vm | None, vm: Vm, seen: Seen) -> Iterator[Change]:
+    if vm.domain.autostart and not seen.autostarts:
+        yield Change("autostart off → on", NOW)
+    elif loses_autostart(before, vm) and seen.autostarts:
+        yield Change("autostart on → off", NOW)
+
+
+def loses_autostart(before: Vm | None, vm: Vm) -> bool:
+    """Tell whether the registry asked for autostart, and does so no more. One that somebody has set by hand stays."""
+    return before is not None and before.domain.autostart and not vm.domain.autostart
+
+
+def _changes_by_hand(seen: Seen) -> Iterator[Change]:
+    if not seen.record.parts:
+        return
+    made_by = seen.record.parts.get("libvirt", "")
+    for name, what in changed_parts(seen).items():
+        if seen.libvirt == made_by:
+            yield Change(f"changed by hand: {name} {what}", BY_HAND)
+        else:
+            who = f"changed by hand, or by libvirt, which was {made_by} and is {seen.libvirt}"
+            yield Change(f"{who}: {name} {what}", START if seen.on else NOW)
