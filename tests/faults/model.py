@@ -53,6 +53,7 @@ class Fault:
 CHANGES = frozenset(
     "pool-define pool-build pool-start pool-destroy pool-delete pool-undefine pool-refresh vol-create vol-upload"
     " vol-delete vol-resize define autostart start shutdown destroy undefine"
+    " metadata blockresize attach-device detach-device setvcpus desc"
     " suspend resume managedsave".split()
 )
 """The commands of virsh that change something: between two of the others it does not matter when a run ends."""

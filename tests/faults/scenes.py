@@ -46,7 +46,7 @@ templates:
           autostart: true
           osinfo: linux2022
           memory: 64
-          vcpus: 1
+          vcpus: "1,maxvcpus=2"
           graphics: none
           disk:
             - name: boot
@@ -86,6 +86,13 @@ vms:
 """
 
 
+DATA_DISK = """            - name: data
+              options: {vol: "{VM_NAME}/data.qcow2", bus: virtio}
+"""
+DATA_VOLUME = """        - name: data.qcow2
+          poolName: "{VM_NAME}"
+          capacity: 1M
+"""
 HERE = 'libvirt: {connection: {uri: "qemu:///system"}}'
 BY_NODE = f'libvirt: {{connection: {{uri: "qemu+ssh://root@127.0.0.1:{PORT}/system"}}, imageDownload: node}}'
 
@@ -173,6 +180,40 @@ def begin_alone(stage: Stage, anew: bool) -> Vm:
     return vm
 
 
+CHANGED = (
+    ("autostart: true\n", "description: changed\n"),
+    ("memory: 64", "memory: 96"),
+    ('vcpus: "1,', 'vcpus: "2,'),
+    ("          network:", DATA_DISK + "          network:"),
+    ("capacity: 96M", "capacity: 128M"),
+    ("        - name: seed.iso\n", DATA_VOLUME + "        - name: seed.iso\n"),
+    ("users: []", "users: [], hostname: changed"),
+)
+
+
+def begin_apply(stage: Stage, anew: bool) -> Vm:
+    """A VM that runs, and whose directory says other things since: of each kind that is brought to a guest."""
+    vm = begin_alone(stage, True)
+    change(stage)
+    return vm
+
+
+def begin_apply_off(stage: Stage, anew: bool) -> Vm:
+    vm = stage.fresh()["vm"]
+    vm.make("create")
+    change(stage)
+    return vm
+
+
+def change(stage: Stage) -> None:
+    """Write the directory of the VM from the changed registry."""
+    registry = REGISTRY.format(url=stage.server.url("").rstrip("/"))
+    for old, new in CHANGED:
+        assert old in registry
+        registry = registry.replace(old, new)
+    generate(registry, stage.base, "--fleet")
+
+
 def begin_shared(stage: Stage, anew: bool) -> Vm:
     """Another VM has a layer over the image."""
     if anew:
@@ -250,6 +291,8 @@ SCENES = {
         Scene("down", ("down", PLUG), begin_shared, kept=SHARED),
         Scene("save", ("save",), begin_alone, unpredictable=("vm.save",)),
         Scene("suspend", ("suspend",), begin_alone),
+        Scene("apply", ("apply",), begin_apply),
+        Scene("apply-off", ("apply",), begin_apply_off),
         Scene("delete-all", ("delete-all",), begin_alone),
         Scene(BY_NODE_SCENE, ("up",), begin_by_node),
         Scene("fleet-up", ("up",), begin_fleet),

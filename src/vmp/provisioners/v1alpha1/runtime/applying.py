@@ -28,7 +28,6 @@ from .record import (
     Record,
     facts_to_record,
     new_record,
-    parts_of,
     read_record,
     record_parts,
     recorded_vm,
@@ -108,10 +107,8 @@ def apply(run: Run) -> None:
     for volume in vm.volumes:
         grow_volume(vm, virsh, volume, seen.volumes[volume.key], seen)
     replace_seed(vm, virsh, seen)
+    bring_autostart(vm, virsh, seen)
     seen = bring_definition(run, seen, changes)
-    ensure_autostart(vm, virsh)
-    if loses_autostart(recorded_vm(vm, seen.record), vm) and seen.autostarts:
-        virsh.ask("autostart", f"--domain={vm.domain.uuid}", "--disable")
     waits = bring_guest(vm, virsh, seen) if seen.on else False
     if not seen.on:
         for change in changes:
@@ -193,12 +190,21 @@ def _effect_of_seed(vm: Vm, record: Record) -> str:
     )
 
 
+def bring_autostart(vm: Vm, virsh: Virsh, seen: Seen) -> None:
+    """Set autostart, or take it away. That comes before the definition, whose record will ask for it no more."""
+    ensure_autostart(vm, virsh)
+    if loses_autostart(recorded_vm(vm, seen.record), vm) and seen.autostarts:
+        virsh.ask("autostart", f"--domain={vm.domain.uuid}", "--disable")
+
+
 def bring_definition(run: Run, seen: Seen, changes: list[Change]) -> Seen:
     """Define the domain anew, with the UUID, MAC addresses, machine type, firmware and addresses that it has."""
     vm, virsh, record = run.vm, run.virsh, new_record(run.vm)
     if seen.record.definition == record.definition and not any(change.when == BY_HAND for change in changes):
-        if seen.record._replace(parts={}) != record or not seen.record.parts:
-            write_record(vm, virsh, record._replace(parts=seen.record.parts or parts_of(seen.configured)), "--config")
+        if not seen.record.parts:
+            record_parts(vm, virsh, record)
+        elif seen.record._replace(parts={}) != record:
+            write_record(vm, virsh, record._replace(parts=seen.record.parts), "--config")
         return seen
     path = domain_xml(vm, virsh, run.answers, exists=True)
     random_macs = any(word.startswith("--network") and "RANDOM" in word for word in vm.domain.virt_install)
