@@ -209,6 +209,38 @@ def test_up_says_what_is_stale_and_makes_nothing_anew(image: Path, base: Path, t
     remove(fleet)
 
 
+def test_diff_and_apply_ask_the_node_once_and_work_on_what_differs(image: Path, base: Path, tmp_path: Path) -> None:
+    names = ["a", "b", "c", "not-made"]
+    generate(registry(image, names), base, "--fleet")
+    fleet, recorder = Vm(base), Recorder(tmp_path / "recorder")
+    fleet.make("up", "VMS=a b c")
+    program = [base / ".fleet/provisioner.py", "diff"]
+    environment = {**ENVIRONMENT, **recorder.environment}
+
+    unchanged = subprocess.run(program, capture_output=True, text=True, env={**environment, "VMS": "a b c"})
+    assert (unchanged.returncode, unchanged.stdout) == (0, "")
+    assert unchanged.stderr == "".join(f"{name}: is as the directory says\n" for name in "abc")
+    assert len(recorder.take()) == 1, "one conversation"
+
+    changed = 'libvirt: {domain: {virtInstall: {memory: 65}}}, name: "b"'
+    generate(registry(image, names).replace('name: "b"', changed), base)
+    different = subprocess.run(program, capture_output=True, text=True, env=environment)
+    assert different.returncode == 1
+    assert [" ".join(line.split()) for line in different.stdout.splitlines()] == [
+        "b: memory 64 → 65 at the next start",
+        "not-made: domain not-made: is not there with make -C not-made up",
+    ]
+    recorder.take()
+    applied = fleet.make("-j4", "apply", "VMS=a b c", environment=recorder.environment)
+    assert applied.stderr.splitlines()[:2] == ["a: is as the directory says", "c: is as the directory says"]
+    assert "b: memory 64 → 65: at the next start" in applied.stderr
+    assert sum(call.command == "virsh" for call in recorder.take()) == 1, "the same conversation"
+    assert "<memory unit='KiB'>66560<" in virsh("dumpxml", "b", "--inactive")
+    refused = fleet.make("apply", check=False)
+    assert refused.returncode == 2 and "not-made: error: there is no domain not-made" in refused.stderr
+    remove(fleet)
+
+
 WITH_SEED = """
   - name: "seeded"
     template: blank
