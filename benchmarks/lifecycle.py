@@ -6,6 +6,7 @@ the guests are waited for: what their firmware takes, emulated, is not the next 
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -93,12 +94,35 @@ def measure_lifecycle(directory: Path, kcli: Path | None, rounds: int, fleet_rou
         singles.insert(1, Tool(_peer(peer), peer.environment, peer.home))
         fleets.insert(1, Tool(_peer_fleet(peer), peer.environment, peer.home))
     times: Times = {}
+    measure_apply(directory / "changing", rounds, times, environment)
     for tools, count in ((singles, rounds), (fleets, fleet_rounds)):
         for number in range(count):
             first = number % len(tools)  # who is first changes from round to round
             for tool in tools[first:] + tools[:first]:
                 tool.measure(times)
     return [*_tables(times), _counts(singles)]
+
+
+def measure_apply(base: Path, rounds: int, times: Times, environment: Mapping[str, str]) -> None:
+    """Apply another memory to a VM that is off, beside virt-install, which writes a definition and changes nothing."""
+    texts = []
+    for memory in (64, 80):
+        generate(["changing"], base, memory=memory)
+        texts.append((base / "changing/vm.json").read_text())
+    words = [
+        word for word in json.loads(texts[0])["domain"]["virtInstall"] if not word.startswith(("--name", "--uuid"))
+    ]
+    alone = ["virt-install", "--connect=qemu:///system", "--name=alone", *words, "--check=all=off", "--print-xml", "1"]
+    measure(make(base / "changing", "create"), environment)
+    for number in range(rounds):
+        (base / "changing/vm.json").write_text(texts[number % 2])
+        steps = [
+            Step("apply of more memory, off", make(base / "changing", "apply")),
+            Step("virt-install alone", [*alone, "--dry-run"]),
+        ]
+        for step in steps if number % 2 else steps[::-1]:
+            times.setdefault(step.name, []).append(measure(step.command, environment, Path("/")).seconds)
+    measure(make(base / "changing", "down"), environment)
 
 
 def _await_guests() -> None:
@@ -131,6 +155,8 @@ def _ours(vm: Path) -> list[Step]:
         Step("up from nothing", make(vm, "up"), starts=True),
         Step("up, nothing to do", make(vm, "up")),
         Step("status", make(vm, "status")),
+        Step("diff, no difference", make(vm, "diff")),
+        Step("apply, nothing to do", make(vm, "apply")),
         Step("down", make(vm, "down", PLUG)),
         Step("up after down", make(vm, "up"), starts=True),
         Step("down", make(vm, "down", PLUG)),
@@ -159,6 +185,7 @@ def _our_fleet(base: Path) -> list[Step]:
         Step("20: up from nothing", make_fleet(base, "up"), starts=True),
         Step("20: up, nothing to do", make_fleet(base, "up")),
         Step("20: status", make_fleet(base, "status")),
+        Step("20: diff, no difference", make_fleet(base, "diff")),
         Step("20: down", make_fleet(base, "down", PLUG)),
         Step("20: up after down", make_fleet(base, "up"), starts=True),
         Step("20: down", make_fleet(base, "down", PLUG)),
@@ -189,6 +216,9 @@ RATIOS_OF_ONE = (
     ("up, nothing to do", "kcli info vm", 0.2),
     ("up, nothing to do", "floor: virsh list", 3),
     ("down", "kcli delete vm", 0.6),
+    ("diff, no difference", "status", 1.3),
+    ("apply, nothing to do", "up, nothing to do", 1.5),
+    ("apply of more memory, off", "virt-install alone", 1.2),
     ("up from nothing", "floor: virsh makes and starts it", None),
     ("down", "floor: virsh removes it", None),
 )
@@ -197,6 +227,7 @@ RATIOS_OF_FLEET = (
     ("20: up after down", "20: kcli create plan", None),
     ("20: up, nothing to do", "20: kcli create plan again", 0.3),
     ("20: down", "20: kcli delete plan", 0.35),
+    ("20: diff, no difference", "20: status", 2),
     ("20: up from nothing", "20: floor: virsh makes and starts them", None),
     ("20: up from nothing", "20: floor: four virsh make and start them", None),
     ("20: floor: four virsh make and start them", "20: kcli create plan", None),

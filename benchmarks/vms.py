@@ -92,9 +92,9 @@ def make_pool(name: str, directory: Path) -> None:
     subprocess.run(["virsh", "-q", virsh], capture_output=True)
 
 
-def generate(names: Sequence[str], base: Path) -> None:
+def generate(names: Sequence[str], base: Path, memory: int = 64) -> None:
     """Compile blank VMs of these names into a new directory, and lay the image beside them as an earlier build has."""
-    compile_registry(registry_of(names), base)
+    compile_registry(registry_of(names).replace("memory: 64", f"memory: {memory}"), base)
     (base / "images").mkdir()
     build_image(base / "images/blank.qcow2")
 

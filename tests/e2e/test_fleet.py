@@ -214,7 +214,7 @@ def test_diff_and_apply_ask_the_node_once_and_work_on_what_differs(image: Path, 
     generate(registry(image, names), base, "--fleet")
     fleet, recorder = Vm(base), Recorder(tmp_path / "recorder")
     fleet.make("up", "VMS=a b c")
-    program = [base / ".fleet/provisioner.py", "diff"]
+    program = [str(base / ".fleet/provisioner.py"), "diff"]
     environment = {**ENVIRONMENT, **recorder.environment}
 
     unchanged = subprocess.run(program, capture_output=True, text=True, env={**environment, "VMS": "a b c"})
