@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Callable
 from xml.etree import ElementTree
 
+LONG = "x" * 200
 FAST = "V1ALPHA1_STOP_TIMEOUT_SECS=0"
 IMAGES = Path("/var/lib/libvirt/images")
 STATE = [IMAGES, *map(Path, ("/var/lib/libvirt/qemu", "/etc/libvirt/qemu", "/etc/libvirt/storage"))]
@@ -142,6 +143,67 @@ def uefi(base: Path) -> None:
         assert variables and Path(variables).exists(), f"there are no UEFI variables: {variables}"
 
     whole_life(vm, "vm1", once_up)
+    uefi_snapshots(vm)
+
+
+def variables() -> Path:
+    """Return the file of the UEFI variables; libvirt tells of it only while the guest runs, before 9.2."""
+    (found,) = [path for path in Path("/var/lib/libvirt/qemu/nvram").iterdir() if path.name.startswith("vm1_VARS")]
+    return found
+
+
+def uefi_snapshots(vm: Vm) -> None:
+    """Of a guest that is off with its variables; of one that runs where libvirt can."""
+    disk = IMAGES / "more.qcow2"
+    run("qemu-img", "create", "-q", "-f", "qcow2", str(disk), "1M")
+    vm.make("create")
+    virsh("attach-disk", "vm1", str(disk), "vdz", "--driver", "qemu", "--subdriver", "qcow2", "--config")
+    vm.make("start")
+    expect(vm.make("snapshot", "NAME=on", code=2), "the guest boots by UEFI", "'make stop snapshot start'")
+    if libvirt_version() < (9, 0):
+        expect(vm.make("kill", "snapshot", "NAME=off", code=2), "could not make snapshot 'off'", "libvirt before 9.0")
+        assert [path.name for path in variables().parent.iterdir()] == [variables().name]
+        vm.make("down", FAST)
+        disk.unlink()
+        vm.make("delete-all", "clean-all")
+        return
+    vm.make("kill", "snapshot", "NAME=off")
+    before = variables().read_bytes()
+    variables().write_bytes(bytes(len(before)))
+    expect(vm.make("revert", "NAME=off"), "the guest is off, as it was then")
+    assert variables().read_bytes() == before
+    if (10, 9) <= libvirt_version() < (12,):  # 12.8 starts no domain whose variables are a qcow2 from a raw template
+        snapshot_with_variables_in_qcow2(vm)
+    vm.make("down", FAST)
+    disk.unlink()
+    vm.make("delete-all", "clean-all")
+
+
+def snapshot_with_variables_in_qcow2(vm: Vm) -> None:
+    """libvirt takes such variables into its own snapshots, also while the guest runs."""
+    before = variables()
+    path = before.with_suffix(".qcow2")
+    run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(before), str(path))
+    xml = ElementTree.fromstring(virsh("dumpxml", "vm1"))
+    nvram = xml.find("os/nvram")
+    assert nvram is not None
+    nvram.attrib.clear()
+    nvram.set("format", "qcow2")
+    nvram.text = str(path)
+    file = vm.directory / "new.xml"
+    file.write_text(ElementTree.tostring(xml, encoding="unicode"))
+    virsh("define", str(file))
+    file.unlink()
+    before.unlink()
+    vm.make("start")
+    vm.make("snapshot", "NAME=on")
+    vm.make("kill", "snapshot", "NAME=off2")
+    expect(run("qemu-img", "snapshot", "-l", str(path)), " on ", " off2 ")
+    expect(vm.make("revert", "NAME=on"), "the guest runs, as it did then")
+    running_id("vm1")
+    expect(vm.make("revert", "NAME=off2"), "the guest is off, as it was then")
+    vm.make("snapshot/delete", "NAME=on")
+    assert " on " not in run("qemu-img", "snapshot", "-l", str(path))
 
 
 def cloud(base: Path) -> None:
@@ -161,8 +223,32 @@ def cloud(base: Path) -> None:
         virsh("suspend", "web")
         expect(vm.make("up"), "resumed domain web")
         expect(vm.make("ssh", "CMD=whoami"), "admin")
+        snapshots_of_a_running_guest(vm)
 
     whole_life(vm, "web", once_up)
+
+
+def snapshots_of_a_running_guest(vm: Vm) -> None:
+    """What it remembers, and its disk, come back; `down` takes away what is left."""
+    vm.make("ssh", "CMD=echo before >~/file")
+    vm.make("snapshot", f"NAME={LONG}")
+    vm.make("snapshot/delete", f"NAME={LONG}")
+    expect(vm.make("snapshot", "NAME=on_1.a-b"), "made snapshot 'on_1.a-b' of the disks and the memory")
+    vm.make("ssh", "CMD=echo after >~/file")
+    if libvirt_version() < (9, 0):  # the seed is a raw disk that is read-only
+        expect(vm.make("kill", "snapshot", "NAME=off", code=2), "could not make snapshot 'off'", "libvirt before 9.0")
+        expect(vm.make("revert", "NAME=on_1.a-b"), "the guest runs, as it did then")
+        assert vm.make("ssh", "CMD=cat ~/file") == "before\n"
+        return
+    vm.make("kill", "snapshot", "NAME=off")
+    lines = vm.make("snapshots").splitlines()
+    assert [line[2:10].strip() for line in lines] == ["on_1.a-b", "off"], lines
+    expect(vm.make("revert", "NAME=on_1.a-b"), "the guest runs, as it did then")
+    assert vm.make("ssh", "CMD=cat ~/file") == "before\n"
+    expect(vm.make("revert", "NAME=ofg", code=2), "is it 'off'?")
+    expect(vm.make("revert", "NAME=off"), "the guest is off, as it was then")
+    vm.make("snapshot/delete", "NAME=off")
+    vm.make("revert", "NAME=on_1.a-b")
 
 
 def fleet(base: Path) -> None:
@@ -191,6 +277,10 @@ def fleet(base: Path) -> None:
     for name in names:
         Vm(vms.directory / name).make("delete-all", "clean-all")
     assert vms.files() == before, vms.files()
+
+
+def libvirt_version() -> tuple[int, ...]:
+    return tuple(map(int, versions()["libvirt"].split(".")))
 
 
 def versions() -> dict[str, str]:

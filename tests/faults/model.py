@@ -54,7 +54,8 @@ CHANGES = frozenset(
     "pool-define pool-build pool-start pool-destroy pool-delete pool-undefine pool-refresh vol-create vol-upload"
     " vol-delete vol-resize define autostart start shutdown destroy undefine"
     " metadata blockresize attach-device detach-device setvcpus desc"
-    " suspend resume managedsave".split()
+    " suspend resume managedsave managedsave-remove"
+    " snapshot-create snapshot-create-as snapshot-revert snapshot-delete pool-create-as vol-clone".split()
 )
 """The commands of virsh that change something: between two of the others it does not matter when a run ends."""
 

@@ -93,6 +93,8 @@ DATA_VOLUME = """        - name: data.qcow2
           poolName: "{VM_NAME}"
           capacity: 1M
 """
+UEFI = ("memory: 64", "memory: 128\n          boot: uefi")
+
 HERE = 'libvirt: {connection: {uri: "qemu:///system"}}'
 BY_NODE = f'libvirt: {{connection: {{uri: "qemu+ssh://root@127.0.0.1:{PORT}/system"}}, imageDownload: node}}'
 
@@ -145,13 +147,14 @@ class Stage:
         remove_all()
         shutil.rmtree(self.base, ignore_errors=True)
 
-    def fresh(self, *, by_node: bool = False) -> dict[str, Vm]:
+    def fresh(self, *, by_node: bool = False, uefi: bool = False) -> dict[str, Vm]:
         """Return VMs that have just been generated, with nothing else there."""
         self.clear()
-        written = self.folder / ("written-for-node" if by_node else "written")
+        written = self.folder / ("written-for-node" if by_node else "written-uefi" if uefi else "written")
         if not written.exists():
             registry = REGISTRY.format(url=self.server.url("").rstrip("/"))
-            generate(registry.replace(HERE, BY_NODE) if by_node else registry, written, "--fleet")
+            registry = registry.replace(HERE, BY_NODE) if by_node else registry
+            generate(registry.replace(*UEFI) if uefi else registry, written, "--fleet")
         shutil.copytree(written, self.base)
         return {name: Vm(self.base / name) for name in ("vm", "other")}
 
@@ -168,6 +171,8 @@ class Scene:
     """What carries one of these in its name is not this VM's alone, and stays as it is throughout."""
     unpredictable: tuple[str, ...] = ()
     """Files whose content is not the same each time."""
+    done: str = "\0"
+    """Words with which the next run may refuse, where the disturbed one has done it all."""
 
 
 def begin_up(stage: Stage, anew: bool) -> Vm:
@@ -279,8 +284,75 @@ def begin_guest(stage: Stage, anew: bool) -> Vm:
     return vm
 
 
+SNAPSHOT = "NAME=before"
+
+
+def begin_snapshot(stage: Stage, anew: bool) -> Vm:
+    vm = begin_alone(stage, anew)
+    if not anew:
+        virsh("snapshot-delete", "vm", "before")
+    return vm
+
+
+def begin_saved(stage: Stage, anew: bool) -> Vm:
+    """A guest that has a snapshot, and whose memory is saved."""
+    vm = begin_alone(stage, anew)
+    if anew:
+        vm.make("snapshot", SNAPSHOT)
+    vm.make("save")
+    return vm
+
+
+def begin_with_snapshot(stage: Stage, anew: bool) -> Vm:
+    vm = begin_alone(stage, anew)
+    vm.make("snapshot", SNAPSHOT)
+    return vm
+
+
+VARIABLES = Path("/var/lib/libvirt/qemu/nvram/vm_VARS.fd")
+
+
+def begin_off(stage: Stage, anew: bool) -> Vm:
+    """A guest with UEFI that has run, and is off."""
+    vm = stage.fresh(uefi=True)["vm"] if anew else Vm(stage.base / "vm")
+    if anew or not VARIABLES.exists():
+        vm.make("up", "kill")
+    VARIABLES.write_bytes(bytes(VARIABLES.stat().st_size))
+    return vm
+
+
+def begin_snapshot_uefi(stage: Stage, anew: bool) -> Vm:
+    """A run that was cut off has left a copy of other variables."""
+    vm = begin_off(stage, anew)
+    if not anew:
+        virsh("snapshot-delete", "vm", "before")
+    (VARIABLES.parent / f"{vm.uuid}.before").write_bytes(b"of another time")
+    return vm
+
+
+def begin_revert_uefi(stage: Stage, anew: bool) -> Vm:
+    vm = begin_off(stage, anew)
+    if anew:
+        vm.make("snapshot", SNAPSHOT)
+    VARIABLES.write_bytes(b"x" * VARIABLES.stat().st_size)
+    return vm
+
+
+def begin_delete_uefi(stage: Stage, anew: bool) -> Vm:
+    vm = begin_off(stage, anew)
+    vm.make("snapshot", SNAPSHOT)
+    return vm
+
+
 PLUG = "V1ALPHA1_STOP_TIMEOUT_SECS=2"
 SHARED = ("other", IMAGE)
+
+DISK = ("boot.qcow2",)
+IN_SNAPSHOTS = (*DISK, "before.xml")
+"""Files that hold the time at which a snapshot was made."""
+
+MADE = "there is a snapshot 'before', made"
+DELETED = "there is no snapshot 'before'"
 
 SCENES = {
     scene.name: scene
@@ -293,6 +365,15 @@ SCENES = {
         Scene("suspend", ("suspend",), begin_alone),
         Scene("apply", ("apply",), begin_apply),
         Scene("apply-off", ("apply",), begin_apply_off),
+        Scene("snapshot", ("snapshot", SNAPSHOT), begin_snapshot, unpredictable=IN_SNAPSHOTS, done=MADE),
+        Scene("snapshot-revert", ("revert", SNAPSHOT), begin_saved, unpredictable=IN_SNAPSHOTS),
+        Scene("snapshot-delete", ("snapshot/delete", SNAPSHOT), begin_with_snapshot, unpredictable=DISK, done=DELETED),
+        Scene("snapshot-uefi", ("snapshot", SNAPSHOT), begin_snapshot_uefi, unpredictable=IN_SNAPSHOTS, done=MADE),
+        Scene("snapshot-revert-uefi", ("revert", SNAPSHOT), begin_revert_uefi, unpredictable=IN_SNAPSHOTS),
+        Scene(
+            "snapshot-delete-uefi", ("snapshot/delete", SNAPSHOT), begin_delete_uefi, unpredictable=DISK, done=DELETED
+        ),
+        Scene("snapshot-down-uefi", ("down", PLUG), begin_delete_uefi),
         Scene("delete-all", ("delete-all",), begin_alone),
         Scene(BY_NODE_SCENE, ("up",), begin_by_node),
         Scene("fleet-up", ("up",), begin_fleet),

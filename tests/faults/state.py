@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import stat
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -37,6 +38,9 @@ def libvirt(unpredictable: frozenset[str] = frozenset()) -> State:
             line.split(":")[1].strip() for line in details.splitlines() if line.startswith(("Persist", "Autostart"))
         ]
         state[f"domain {name}"] = f"{facts.strip()} {' '.join(kept)} {_digest(xml.encode())}"
+        for snapshot in virsh("snapshot-list", uuid, "--name").splitlines():
+            found = ElementTree.fromstring(virsh("snapshot-dumpxml", uuid, f"--snapshotname={snapshot}"))
+            state[f"snapshot {name}/{snapshot}"] = found.findtext("state") or ""
     for pool in pools:
         xml, *_ = batch(["pool-dumpxml", "--inactive", pool])
         what = _without(xml, "uuid capacity allocation available permissions")
@@ -45,7 +49,16 @@ def libvirt(unpredictable: frozenset[str] = frozenset()) -> State:
             state |= volumes(pool)
     for path in [*IMAGES.rglob("*"), *(file for folder in RUNTIME for file in folder.rglob("*"))]:
         state[f"file {path}"] = _content(path, unpredictable) if path.is_file() else "directory"
+        if path.name == "boot.qcow2":
+            state[f"snapshots in {path}"] = " ".join(sorted(_snapshots_in(path)))
     return state
+
+
+def _snapshots_in(path: Path) -> list[str]:
+    """Return the snapshots that a qcow2 holds, also those that libvirt does not know of."""
+    words = ["qemu-img", "info", "--force-share", "--output=json", str(path)]
+    found = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
+    return [f"{snapshot['name']} ({snapshot['vm-state-size'] > 0})" for snapshot in found.get("snapshots", [])]
 
 
 def volumes(pool: str) -> State:

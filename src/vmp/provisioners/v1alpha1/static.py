@@ -7,7 +7,7 @@ from functools import cache
 
 import vmp
 from vmp.provisioners.v1alpha1.joined import join
-from vmp.provisioners.v1alpha1.runtime.knobs import COMMAND, FORCE, KNOBS
+from vmp.provisioners.v1alpha1.runtime.knobs import COMMAND, FORCE, KNOBS, SNAPSHOT_DESCRIPTION, SNAPSHOT_NAME
 from vmp.tree import File, Tree
 
 PROGRAM = "provisioner.py"
@@ -26,7 +26,7 @@ def static_files() -> Tree:
     return {
         ".gitattributes": File(_read("files", ".gitattributes").encode()),
         IGNORED: File(_read("files", ".gitignore").encode()),
-        "Makefile": _makefile("files", COMMAND, FORCE, "V"),
+        "Makefile": _makefile("files", COMMAND, FORCE, SNAPSHOT_NAME, SNAPSHOT_DESCRIPTION, "V"),
         PROGRAM: _program(),
     }
 

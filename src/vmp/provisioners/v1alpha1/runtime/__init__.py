@@ -12,6 +12,7 @@ a line that says what it does. Where each target begins (search for the heading,
   making         the steps of up: what is stored (pools, volumes, filling), the domain (domain_xml, domain)
   applying       diff and apply: what has changed since (changes), the new definition (graft), the guest (hotplug)
   deletion       the steps of down, after the domain is gone (domain); who uses a volume (users)
+  snapshot_targets  snapshot, snapshots, revert, snapshot/delete (snapshots, snapshot_limits, nvram)
   targets        status, ip, ssh, console, exec, help; the table of all targets
   waiting        wait-for-ready
   fleet_targets  up, down, diff, apply, status and list for all machines of a directory

@@ -10,8 +10,10 @@ from .facts import Vm
 from .files import remove
 from .libvirt import RUNNING, Domain, disk_sources, domain_state, list_domains
 from .look import look
+from .nvram import drop_all_copies
 from .record import new_record, record_parts
 from .say import Problem
+from .snapshots import names_as_far_as_known
 from .virsh import Virsh
 
 
@@ -144,14 +146,23 @@ def resume_domain(vm: Vm, virsh: Virsh, state: str) -> None:
 def save_domain(vm: Vm, virsh: Virsh, domain: Domain) -> None:
     """Write the guest's memory to the node's disk, and stop it; the next start goes on from there, and runs."""
     if domain.state in (*RUNNING, "paused"):
-        kib = domain.xml.findtext("currentMemory", "")
-        mib = int(kib) >> 10 if kib.isdecimal() else 0
-        vm.say(f"saving {mib} MiB of memory on the node")
-        _change(vm, virsh, "managedsave", "saved", "--running", seconds=vm.knobs.command_timeout * (1 + mib // 64))
+        vm.say(f"saving {memory_mib(domain)} MiB of memory on the node")
+        _change(vm, virsh, "managedsave", "saved", "--running", seconds=memory_seconds(vm, domain))
     elif vm.domain.uuid in list_domains(virsh, "--with-managed-save"):
         vm.say("is saved")
     else:
         raise _not_running(vm, domain.state)
+
+
+def memory_mib(domain: Domain) -> int:
+    """Return the MiB of memory that the guest has now."""
+    kib = domain.xml.findtext("currentMemory", "")
+    return int(kib) >> 10 if kib.isdecimal() else 0
+
+
+def memory_seconds(vm: Vm, domain: Domain) -> int:
+    """Return how long libvirt may take to write the guest's memory, or to read it."""
+    return vm.knobs.command_timeout * (1 + memory_mib(domain) // 64)
 
 
 def _change(vm: Vm, virsh: Virsh, command: str, done: str, *options: str, seconds: int | None = None) -> None:
@@ -181,7 +192,11 @@ def take_down_domain(vm: Vm, virsh: Virsh) -> list[str] | None:
 def delete_domain_and_its_keys(vm: Vm, virsh: Virsh, domain: Domain | None) -> list[str] | None:
     disks = None if domain is None else list(disk_sources(domain.xml))
     if domain is not None:
+        snapshots = names_as_far_as_known(virsh, vm.domain.uuid)
+        drop_all_copies(vm, virsh, domain.xml, bool(snapshots))
         delete_domain(vm, virsh, domain.state)
+        if snapshots:
+            vm.say(f"its snapshots went with it: {', '.join(snapshots)}")
     remove(vm.file("known_hosts"), vm.file("known_hosts.old"))
     return disks
 

@@ -35,6 +35,10 @@ KNOBS = (
 COMMAND = "CMD"
 """The make variable with the command of `ssh` and `exec`."""
 
+SNAPSHOT_NAME = "NAME"
+SNAPSHOT_DESCRIPTION = "DESCRIPTION"
+"""The make variables of the targets for snapshots. With make they count on the command line alone."""
+
 
 class Knobs:
     """The values of one run."""

@@ -41,6 +41,7 @@ from .node import PATIENT, TRIES
 from .programs import have, need
 from .record import tell_stale
 from .say import Problem, show, write
+from .snapshot_targets import delete_snapshot, revert, snapshot, snapshots
 from .ssh import check_ssh, ssh_command
 from .storage import glance_at_volume, look_at_pool
 from .virsh import Virsh
@@ -157,6 +158,9 @@ make start, stop         stop asks the guest, and pulls the plug after V1ALPHA1_
 make restart, kill       stop and start; the plug at once
 make suspend, resume     let the guest stand still, in memory; let it go on
 make save                its memory to the node's disk, and off; the next start goes on from there
+make snapshot NAME=...   keep its disks, and its memory if it runs (DESCRIPTION='...'; snapshot/delete NAME=...)
+make snapshots           lists what is kept; * marks what the disks go on from
+make revert NAME=...     back to that snapshot; what was written since is lost
 make console             the serial console; Ctrl+] leaves it
 make ip                  its address
 make ssh [CMD=...]       a shell in it, or CMD
@@ -196,6 +200,10 @@ TARGETS: Mapping[str, Callable[[Run], int | None]] = {
     "suspend": suspend,
     "resume": resume,
     "save": save,
+    "snapshot": snapshot,
+    "snapshots": snapshots,
+    "revert": revert,
+    "snapshot/delete": delete_snapshot,
     "delete": delete("domain", "volume", "pool"),
     "delete/domain": delete("domain"),
     "delete/volume": delete("volume"),
@@ -217,7 +225,7 @@ TARGETS: Mapping[str, Callable[[Run], int | None]] = {
 
 _WITHOUT_VIRSH = frozenset(["help", "build", "clean", "clean-all", "exec", "ssh"])
 _TAKE_TURNS = frozenset(
-    ["up", "down", "apply", "build", "clean", "clean-all"]
+    ["up", "down", "apply", "build", "clean", "clean-all", "snapshot", "revert", "snapshot/delete"]
     + [name for name in TARGETS if name.startswith(("create", "delete"))]
 )
 """The targets that change this VM's files or objects: one at a time."""
