@@ -89,9 +89,14 @@ class Images:
             tags = entry.get("tags")
             for tag in tags.items if isinstance(tags, Sequence) else ():
                 pattern = tag.get("pattern") if isinstance(tag, Mapping) else None
-                if isinstance(tag, Mapping) and isinstance(pattern, Scalar) and not check_pattern(pattern.text):
+                if not isinstance(tag, Mapping) or not isinstance(pattern, Scalar):
+                    continue
+                wrong = check_pattern(pattern.text)
+                if wrong is None:
                     _expand_tag(tag, entry, dict.fromkeys(re.compile(pattern.text).groupindex, ""), self._report)
                     self._check_checksum(tag)
+                elif not pattern.plain:  # decoding takes braces for variables, which a pattern has none of
+                    self._report.error("bad-pattern", wrong[0], pattern.span, help=wrong[1])
 
     def _resolve(
         self, name: str, tag: str, entry: Mapping, node: Mapping, groups: dict[str, str | None]
