@@ -1,8 +1,9 @@
-"""The way of a VM through the stages: inherit, expand, decode, check."""
+"""The way of a VM through the stages: inherit, expand, decode, check; and of all VMs: check them together."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from vmp.configuration import Configuration
 from vmp.diagnostics import Report
@@ -30,6 +31,8 @@ class Compiler:
         images = _by_name(root, "images", settle)
         self.images = Images(images, report)
         self.vms = _by_name(root, "vms")
+        self._compiled: dict[str, list[tuple[Any, Mapping]]] = {}
+        """What has been compiled without a mistake, by version: plans, and the mappings that have their places."""
         self._check(root, images)
 
     def _check(self, root: Mapping, images: dict[str, Mapping]) -> None:
@@ -84,6 +87,7 @@ class Compiler:
     def compile(self, names: Iterable[str]) -> list[Configuration]:
         """Return the configurations of the named VMs; those with mistakes are left out and reported."""
         found = []
+        self._compiled = {}
         for name in names:
             if check_name(name):
                 continue  # reported, and its domain is likely to be called the same
@@ -92,6 +96,8 @@ class Compiler:
             self._report.context, self._report.own = "", None
             if configuration is not None:
                 found.append(configuration)
+        for version, compiled in self._compiled.items():
+            PROVISIONERS[version].check_nodes(compiled, self._report)
         return found
 
     def _compile(self, name: str) -> Configuration | None:
@@ -140,7 +146,10 @@ class Compiler:
             own_variables=frozenset(own_variables),
             places={key: value.span for key, value in written.items() if isinstance(value, Scalar)},
         )
-        provisioner.check(provisioner.plan(configuration), expanded, self._report)
+        plan = provisioner.plan(configuration)
+        provisioner.check(plan, expanded, self._report)
+        if self._report.calls == before:
+            self._compiled.setdefault(vm.provisioner, []).append((plan, expanded))
         return configuration
 
     def _find_node(self, merged: Mapping, scope: Scope) -> str | None:

@@ -34,6 +34,10 @@ CODES: dict[str, str] = {
     "cannot-read": "A registry file cannot be read.",
     "cannot-write": "The output cannot be written. What was there before is unchanged.",
     "conflicting-keys": "Two keys exclude each other.",
+    "conflicting-vms": (
+        "Two VMs of one node cannot be there together: they declare a network of one name differently, "
+        "or reserve one address or host name on it."
+    ),
     "duplicate-key": "A mapping has the same key twice.",
     "duplicate-name": "Two elements of one list have the same name.",
     "invalid-yaml": "The file is not YAML, or has more than one document.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from vmp.networks import NETWORK, RESERVATION, Network, Reservation
 from vmp.nodes import Mapping, Node, Plain, Scalar, Sequence
 from vmp.shapes import (
     Choice,
@@ -273,6 +274,14 @@ class Libvirt:
     domain: Domain = required(Record(Domain), "The virtual machine itself.")
     pools: tuple[Pool, ...] = optional(ListOf(Record(Pool)), "Pools that this VM owns.", ())
     volumes: tuple[Volume, ...] = optional(ListOf(VOLUME), "Its volumes, made in this order.", ())
+    networks: tuple[Network, ...] = optional(
+        ListOf(NETWORK), "Networks that are to be there; other VMs may declare them, too.", ()
+    )
+    reservations: tuple[Reservation, ...] = optional(
+        ListOf(RESERVATION),
+        "Addresses that its interfaces always have. That of the first is `ssh.host`, if nothing else says it.",
+        (),
+    )
 
 
 @record
@@ -347,7 +356,7 @@ class VmEntry:
     node_name: str = required(NAME, "The node that the VM runs on.")
     image: str = required(NAME, "`NAME[:TAG]` of the image; the tag is `latest` when left out.")
     provisioner: str = required(NAME, "The provisioner's format: `v1alpha1`.")
-    libvirt: Libvirt = required(Record(Libvirt), "The domain, its pools and volumes.")
+    libvirt: Libvirt = required(Record(Libvirt), "The domain, its pools, volumes and networks.")
     cloud_init: CloudInit | None = optional(Record(CloudInit), "First-boot setup.")
     ssh: Ssh | None = optional(Record(Ssh), "How the guest is reached.")
 

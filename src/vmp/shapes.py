@@ -131,6 +131,23 @@ class Choice(Text):
         return " \\| ".join(f"`{word}`" for word in self.words)
 
 
+class Truth(Shape[bool]):
+    """True or false; also as the text that a variable may give."""
+
+    wanted = "true or false"
+
+    def decode(self, node: Node, path: Path, decoding: Decoding) -> bool:
+        if isinstance(node, Scalar) and (node.text in ("true", "false") or (decoding.unexpanded and not node.plain)):
+            return node.text == "true"
+        if isinstance(node, Scalar) and node.kind == "bool":
+            return bool(plain_scalar(node))
+        decoding.wrong_type(node, self.wanted, path)
+        return False
+
+    def json_schema(self, definitions: dict[str, JsonSchema]) -> JsonSchema:
+        return {"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": "[{]"}]}
+
+
 class ListOf(Shape[tuple[T, ...]]):
     """A list of one shape. The path that messages name begins anew in the elements of a ``section``."""
 

@@ -6,7 +6,10 @@ They know nothing of the schema, so a version of the provisioner may ask them, t
 from __future__ import annotations
 
 import re
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
 
 Judgement: TypeAlias = "tuple[str, str | None] | None"
 """None where a text is fine, else what is wrong and how to put it right."""
@@ -16,6 +19,9 @@ FIXED_VARIABLES = ("IMAGE_FORMAT", "IMAGE_NAME", "IMAGE_TAG", "IMAGE_URL", "IMAG
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CAPACITY = re.compile(r"(?=.*[1-9])[0-9]+(b|bytes?|[kmgtpe](i?b)?)?", re.IGNORECASE)
+_DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
+_LABEL = re.compile("[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_DOMAIN = re.compile(rf"{_LABEL.pattern}(\.{_LABEL.pattern})*")
 _HOST = re.compile(r"[\w.:%@+][\w.:%@+-]*")
 """A host or user: ssh hands them on to a shell where a node is in between (see CVE-2023-51385)."""
 
@@ -53,6 +59,84 @@ def check_object_name(name: str) -> Judgement:
         return f"{name!r} cannot name a pool or volume", "it becomes a file name: printable, not empty, without '/'"
     if len(name.encode(errors="replace")) > 200:
         return f"{name[:80]!r}… cannot name a pool or volume", "it becomes a file name: 200 bytes at most"
+    return None
+
+
+def check_network_name(name: str) -> Judgement:
+    """Judge the name of a network: libvirt and dnsmasq name their files after it."""
+    if not name or "/" in name or name in (".", "..") or not name.isprintable() or name != name.strip():
+        return f"{name!r} cannot name a network", "printable, not empty, without '/' and without spaces around it"
+    if len(name.encode(errors="replace")) > 200:
+        return f"{name[:80]!r}… cannot name a network", "200 bytes at most"
+    return None
+
+
+def check_device(name: str) -> Judgement:
+    """Judge the name of a bridge or another device of the kernel, which takes 15 bytes (IFNAMSIZ)."""
+    if _DEVICE.fullmatch(name) and name not in (".", ".."):
+        return None
+    help_ = "1 to 15 characters: letters and digits of ASCII, and . _ - but not at its beginning"
+    return f"{name[:80]!r} cannot name a bridge or device", help_
+
+
+def check_address(text: str) -> Judgement:
+    """Judge an address of IPv4 or IPv6, without a prefix and without a zone."""
+    return None if address_of(text) else (f"{text!r} is not an IP address", "like 10.20.0.11 or fd00:20::11")
+
+
+def address_of(text: str) -> IPv4Address | IPv6Address | None:
+    """Return the address that a text spells; None where it spells none."""
+    import ipaddress  # only registries with networks pay for it
+
+    try:
+        return None if "%" in text else ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+def check_prefix(text: str) -> Judgement:
+    """Judge the length of a prefix; whether it fits its address is judged beside that."""
+    if re.fullmatch("[1-9][0-9]{0,2}", text) and int(text) <= 128:
+        return None
+    return f"{text!r} is not the length of a prefix", "a number of bits, like 24, or 64 with IPv6"
+
+
+def check_mtu(text: str) -> Judgement:
+    """Judge an MTU: the kernel takes 68 to 65535 bytes for a bridge."""
+    if re.fullmatch("[1-9][0-9]{1,4}", text) and 68 <= int(text) <= 65535:
+        return None
+    return f"{text!r} is not an MTU", "a whole number of bytes, from 68 to 65535"
+
+
+def check_host_name(name: str) -> Judgement:
+    """Judge a name that DNS answers to, one label or several (RFC 1123)."""
+    if _DOMAIN.fullmatch(name) and len(name) <= 253:
+        return None
+    return f"{name[:80]!r} is not a name that DNS can have", "letters, digits and '-', in parts joined by dots"
+
+
+def check_guest_name(name: str) -> Judgement:
+    """Judge the name that DHCP gives a guest: one label, which must begin with a letter (libvirt, network_conf.c)."""
+    if _LABEL.fullmatch(name) and name[0].isalpha():
+        return None
+    help_ = "letters, digits and '-', 63 at most, beginning with a letter; no dots: the network adds its domain"
+    return f"{name[:80]!r} cannot be the host name of a reservation", help_
+
+
+def check_network_xml(text: str) -> Judgement:
+    """Judge the XML of a network: it must be well-formed, and its root `<network>`."""
+    from xml.etree import ElementTree  # only a registry with such XML pays for it
+
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        return "the XML of a network declares a document type", "write it without <!DOCTYPE and <!ENTITY"
+    if found := re.search(r"""\A\s*<\?xml[^>]*encoding=["'](?!utf-8["'])([^"']*)""", text, re.IGNORECASE):
+        return f"the XML of a network says that it is {found[1]!r}", "it is written as UTF-8; leave out encoding="
+    try:
+        root = ElementTree.fromstring(text)
+    except (ElementTree.ParseError, ValueError) as error:
+        return f"not XML: {error}", "a whole <network> element, as virsh net-dumpxml prints it"
+    if root.tag != "network":
+        return f"the XML of a network is <{root.tag}>, not <network>", "as virsh net-dumpxml prints it"
     return None
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vmp import schema
-from vmp.shapes import Choice, ListOf, MapOf, Options, Record, Shape, Text
+from vmp.shapes import Choice, ListOf, MapOf, Options, Record, Shape, Text, Truth
 from vmp.virt_install import VirtInstall
 
 Registry = dict[str, Any]
@@ -311,6 +311,61 @@ def _put_backing(key: str) -> Callable[[Registry, str], None]:
     return put
 
 
+def _put_network(**more: Any) -> Callable[[Registry, str], None]:
+    """Put a text into a network that is otherwise as it should be: at the place where `more` has TEXT."""
+
+    def put(registry: Registry, text: str) -> None:
+        networks = _libvirt(registry).setdefault("networks", [])
+        ips = [{"address": "10.0.0.1", "prefix": 8}]
+        networks.append({"name": f"net{len(networks)}", "ips": ips, **_with(more, text)})
+
+    return put
+
+
+def _put_network_xml(registry: Registry, text: str) -> None:
+    networks = _libvirt(registry).setdefault("networks", [])
+    name = f"net{len(networks)}"
+    xml = f"<network><name>{name}</name><title>{text}</title></network>"
+    networks.append({"name": name, "xml": Raw(xml)})
+
+
+def _put_reservation(**more: str) -> Callable[[Registry, str], None]:
+    def put(registry: Registry, text: str) -> None:
+        network = _with(more.get("network", "default"), text)
+        name = _with(more.get("interface", "eth"), text)
+        item = {"name": name, "options": {"network": network}}
+        _libvirt(registry)["domain"]["virtInstall"]["network"] = [item]
+        reservation = {"network": network, "interface": name, "address": "10.0.0.2", **_with(more, text)}
+        _libvirt(registry)["reservations"] = [reservation]
+
+    return put
+
+
+TEXT = "\0 the text"
+"""What stands for the text in the arguments of these."""
+
+
+def _with(value: Any, text: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _with(item, text) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with(item, text) for item in value]
+    return Raw(text) if value == TEXT else value
+
+
+def _network_texts(*path: str) -> Callable[[Facts], list[str]]:
+    """Return what stands at a path of each network; a list on the way stands for each of its items."""
+
+    def read(facts: Facts) -> list[str]:
+        found: list[Any] = facts.plan.get("networks", [])
+        for key in path:
+            found = [element[key] for element in found if key in element]
+            found = [item for element in found for item in (element if isinstance(element, list) else [element])]
+        return found
+
+    return read
+
+
 def _put_knob(name: str) -> Callable[[Registry, str], None]:
     def put(registry: Registry, text: str) -> None:
         _vm(registry).setdefault("vars", {})[name] = Raw(text)
@@ -460,6 +515,59 @@ FIELDS: tuple[Field, ...] = (
         lambda facts: facts.one("seed", "path"),
     ),
     *[
+        Field(f"vms[].libvirt.networks[].{path}", put_it, _network_texts(*path.replace("[]", "").split(".")))
+        for path, put_it in (
+            ("name", _put_network(name=TEXT)),
+            ("forward.dev", _put_network(forward={"mode": "route", "dev": TEXT})),
+            ("bridge", _put_network(bridge=TEXT)),
+            ("domain.name", _put_network(domain={"name": TEXT})),
+            ("mtu", _put_network(mtu=TEXT)),
+            ("ips[].address", _put_network(ips=[{"address": TEXT, "prefix": 24}])),
+            ("ips[].prefix", _put_network(ips=[{"address": "10.0.0.1", "prefix": TEXT}])),
+            *[
+                (
+                    f"ips[].dhcp.{end}",
+                    _put_network(
+                        ips=[
+                            {
+                                "address": "10.0.0.1",
+                                "prefix": 8,
+                                "dhcp": {"start": "10.0.0.9", "end": "10.0.0.9", end: TEXT},
+                            }
+                        ]
+                    ),
+                )
+                for end in ("start", "end")
+            ],
+            ("dns.forwarders[]", _put_network(dns={"forwarders": [TEXT]})),
+            ("dns.hosts[].ip", _put_network(dns={"hosts": [{"ip": TEXT, "hostnames": ["a"]}]})),
+            ("dns.hosts[].hostnames[]", _put_network(dns={"hosts": [{"ip": "10.0.0.3", "hostnames": [TEXT]}]})),
+        )
+    ],
+    Field(
+        "vms[].libvirt.networks[].xml",
+        _put_network_xml,
+        lambda facts: [
+            found.partition("<title>")[2].partition("</title>")[0] for found in _network_texts("xml")(facts)
+        ],
+    ),
+    Field(
+        "vms[].libvirt.reservations[].network",
+        _put_reservation(network=TEXT),
+        lambda facts: facts.column("reservations", "network"),
+    ),
+    Field("vms[].libvirt.reservations[].interface", _put_reservation(interface=TEXT), lambda facts: None),
+    Field(
+        "vms[].libvirt.reservations[].address",
+        _put_reservation(address=TEXT),
+        lambda facts: facts.column("reservations", "address"),
+    ),
+    Field(
+        "vms[].libvirt.reservations[].hostname",
+        _put_reservation(hostname=TEXT),
+        lambda facts: facts.column("reservations", "hostname"),
+    ),
+    *[
         Field(f"vms[].cloudInit.noCloud.data.{name}", _set(_data, name), _written(name))
         for name in ("meta-data", "user-data", "vendor-data", "network-config")
     ],
@@ -511,6 +619,8 @@ _SHARED = {
     "vms[].cloudInit.noCloud.data.vendor-data": "vendor-data",
     "vms[].cloudInit.noCloud.seed.path": "file",
     "vms[].image": "image",
+    "vms[].libvirt.domain.virtInstall.*[].name": "network",
+    **{f"vms[].libvirt.reservations[].{key}": "network" for key in ("network", "interface", "address", "hostname")},
     "vms[].libvirt.volumes[].backingVolume.name": "backing",
     "vms[].libvirt.volumes[].backingVolume.poolName": "backing",
     "vms[].libvirt.volumes[].name": "volume",
@@ -549,5 +659,7 @@ def fields_of_schema(shape: Shape[Any] = schema.REGISTRY, path: str = "") -> Ite
     elif isinstance(shape, (Text, schema.Document)):
         if not isinstance(shape, Choice):
             yield path
+    elif isinstance(shape, Truth):
+        pass  # holds no text
     else:
         raise AssertionError(f"{path}: a shape that may hold text is not known here: {shape}")

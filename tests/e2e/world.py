@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from xml.etree import ElementTree
 
 from console import Console
 
@@ -63,7 +64,7 @@ def inventory() -> list[str]:
     active = set(map(str.strip, virsh("pool-list", "--name").splitlines()))
     pools = filter(None, map(str.strip, virsh("pool-list", "--all", "--name").splitlines()))
     lines += [f"pool {pool} {'active' if pool in active else 'inactive'}" for pool in pools]
-    lines += [f"network {name}" for name in virsh("net-list", "--name").split()]
+    lines += networks()
     images = Path("/var/lib/libvirt/images")
     lines += [f"file {path.relative_to(images)}" for path in sorted(images.rglob("*"))]
     for state in LIBVIRT_STATE:
@@ -71,12 +72,49 @@ def inventory() -> list[str]:
     return sorted(lines)
 
 
+def network_names(*options: str) -> list[str]:
+    """Return the names of networks: of all, or those that `net-list` tells with its options."""
+    return [
+        name.rstrip() for name in virsh("net-list", "--name", *(options or ("--all",))).splitlines() if name.strip()
+    ]
+
+
+def networks() -> list[str]:
+    """Return what libvirt has of networks: their states, and who has an address reserved or a name in their DNS."""
+    inactive, starting = network_names("--inactive"), network_names("--all", "--autostart")
+    lines = []
+    for name in network_names():
+        state = "inactive" if name in inactive else "active"
+        lines.append(f"network {name} {state}{' autostart' if name in starting else ''}")
+        for kind in ("", "--inactive"):
+            xml = ElementTree.fromstring(virsh("net-dumpxml", "--network", name, *filter(None, [kind])))
+            for host in [*xml.iterfind("ip/dhcp/host"), *xml.iterfind("dns/host")]:
+                names = " ".join([found.text or "" for found in host.iterfind("hostname")])
+                lines.append(f"host of network {name} {kind} {sorted(host.items())} {names}")
+    return lines
+
+
+def remove_networks() -> None:
+    """Delete every network but `default`, and what is reserved in that."""
+    for name in network_names():
+        if name != "default":
+            subprocess.run(["virsh", "-q", "net-destroy", "--network", name], check=False, capture_output=True)
+            subprocess.run(["virsh", "-q", "net-undefine", "--network", name], check=False, capture_output=True)
+    for kind, flag in (("", "--live"), ("--inactive", "--config")):
+        xml = ElementTree.fromstring(virsh("net-dumpxml", "default", *filter(None, [kind])))
+        for host in xml.iterfind("ip/dhcp/host"):
+            entry = ElementTree.tostring(host, encoding="unicode").strip()
+            words = ["virsh", "-q", "net-update", "default", "delete", "ip-dhcp-host", entry, flag]
+            subprocess.run(words, check=False, capture_output=True)
+
+
 def remove_all() -> None:
-    """Delete every domain, and every pool but `default`, and empty that."""
+    """Delete every domain, every network and every pool but `default`, and empty that."""
     for uuid in virsh("list", "--all", "--uuid").split():
         subprocess.run(["virsh", "-q", "destroy", uuid], check=False, capture_output=True)
         flags = ["--nvram", "--tpm", "--managed-save", "--snapshots-metadata", "--checkpoints-metadata"]
         subprocess.run(["virsh", "-q", "undefine", uuid, *flags], check=False, capture_output=True)
+    remove_networks()
     for pool in filter(None, map(str.strip, virsh("pool-list", "--all", "--name").splitlines())):
         if pool != "default":
             subprocess.run(["virsh", "-q", "pool-destroy", pool], check=False, capture_output=True)

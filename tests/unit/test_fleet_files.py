@@ -14,7 +14,7 @@ import pytest
 from command_line import Outcome, run
 from injections import CANARY, INJECTIONS
 
-from vmp.provisioners.v1alpha1.runtime.fleet_targets import jobs_and_keep_going
+from vmp.provisioners.v1alpha1.runtime.fleet_work import jobs_and_keep_going
 from vmp.texts import check_name
 
 REGISTRY = """

@@ -23,6 +23,9 @@ class Provisioner(NamedTuple):
     check: Callable[[Any, Mapping, Report], None]
     """Report what this version cannot do of a plan; the mapping has the places of the values."""
 
+    check_nodes: Callable[[Iterable[tuple[Any, Mapping]], Report], None]
+    """Report what VMs of one node cannot have together: the plans and mappings of all VMs that are compiled."""
+
     render: Callable[[Any], Tree]
     """Return the directory of a plan. Called only for what :attr:`check` found nothing wrong with."""
 
@@ -37,6 +40,7 @@ PROVISIONERS = {
     "v1alpha1": Provisioner(
         plan=plan_v1alpha1,
         check=v1alpha1.check,
+        check_nodes=v1alpha1.check_nodes,
         render=v1alpha1.render,
         check_fleet=v1alpha1.check_fleet,
         render_fleet=v1alpha1.render_fleet,

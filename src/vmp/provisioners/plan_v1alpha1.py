@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from vmp.configuration import Configuration
+from vmp.networks import Network
 from vmp.nodes import Plain
 from vmp.provisioners.v1alpha1 import plan as to
-from vmp.provisioners.v1alpha1.options import disks_of, networks_of
+from vmp.provisioners.v1alpha1.options import disks_of, interfaces_of, networks_of
 from vmp.schema import CloudInit, NodeEntry, Ssh, Volume
 from vmp.uris import Uri, take_apart
 
@@ -26,6 +27,7 @@ def plan_v1alpha1(configuration: Configuration) -> to.Plan:
             options=options,
             disks=disks_of(options),
             networks=networks_of(options),
+            interfaces=interfaces_of(options),
         ),
         image=to.Image(
             reference=f"{image.name}:{image.tag}",
@@ -58,6 +60,18 @@ def plan_v1alpha1(configuration: Configuration) -> to.Plan:
             for name, value in configuration.variables.items()
             if name.startswith(to.KNOB_PREFIX)
         },
+        networks=tuple([_network(network) for network in vm.libvirt.networks]),
+        reservations=tuple(
+            [
+                to.Reservation(
+                    network=reservation.network,
+                    interface=reservation.interface,
+                    address=reservation.address,
+                    hostname=reservation.hostname or vm.name,
+                )
+                for reservation in vm.libvirt.reservations
+            ]
+        ),
     )
 
 
@@ -106,6 +120,30 @@ def _volume(volume: Volume) -> to.Volume:
         capacity=volume.capacity or "",
         file=file.path if file else "",
         backing=to.Backing(pool=backing.pool_name, name=backing.name, format=backing.format) if backing else None,
+    )
+
+
+def _network(network: Network) -> to.Network:
+    forward, domain, dns = network.forward, network.domain, network.dns
+    return to.Network(
+        name=network.name,
+        mode="" if network.xml else forward.mode if forward else "nat",
+        dev=(forward.dev if forward else None) or "",
+        bridge=network.bridge or "",
+        domain=domain.name if domain else "",
+        local_only=domain.local_only if domain else None,
+        mtu=network.mtu or "",
+        ips=tuple(
+            [
+                to.Ip(ip.address, ip.prefix, ip.dhcp.start if ip.dhcp else "", ip.dhcp.end if ip.dhcp else "")
+                for ip in network.ips
+            ]
+        ),
+        forwarders=dns.forwarders if dns else (),
+        hosts=tuple([to.DnsHost(host.ip, host.hostnames) for host in dns.hosts]) if dns else (),
+        autostart=network.autostart,
+        retained=network.deletion_policy == "Retain",
+        xml=network.xml or "",
     )
 
 

@@ -5,7 +5,8 @@ into provisioner.py. What differs is vm.json, which is data.
 """
 
 from vmp.provisioners.v1alpha1.check import check
+from vmp.provisioners.v1alpha1.check_nodes import check_nodes
 from vmp.provisioners.v1alpha1.fleet import check_fleet, render_fleet
 from vmp.provisioners.v1alpha1.render import render
 
-__all__ = ["check", "check_fleet", "render", "render_fleet"]
+__all__ = ["check", "check_fleet", "check_nodes", "render", "render_fleet"]

@@ -7,6 +7,7 @@ import re
 
 from vmp.diagnostics import Report
 from vmp.nodes import Mapping
+from vmp.provisioners.v1alpha1.check_networks import check_networks
 from vmp.provisioners.v1alpha1.check_options import check_options
 from vmp.provisioners.v1alpha1.identity import given_uuid
 from vmp.provisioners.v1alpha1.places import place_of
@@ -30,6 +31,8 @@ def check(plan: Plan, vm: Mapping, report: Report) -> None:
     _check_seed(plan, vm, report)
     _check_uuid(plan, vm, report)
     check_options(plan, vm, report)
+    if plan.networks or plan.reservations:
+        check_networks(plan, vm, report)
     _check_ssh(plan, vm, report)
 
 

@@ -36,6 +36,14 @@ def mac_address(plan: Plan, interface: str) -> str:
     return ":".join(f"{byte:02x}" for byte in (0x52, *digest("mac", plan, interface)[:5]))
 
 
+def mac_of(plan: Plan, interface: str) -> str:
+    """Return the MAC address of an interface, given or derived; '' where virt-install draws it, or there is none."""
+    for found in plan.domain.interfaces:
+        if found.name == interface:
+            return "" if found.mac.lower() == "random" else found.mac.lower() or mac_address(plan, interface)
+    return ""
+
+
 def digest(purpose: str, plan: Plan, *more: str) -> bytes:
     """Return what only this VM of this node has for this purpose."""
     parts = (purpose, plan.node.name, plan.name, *more)

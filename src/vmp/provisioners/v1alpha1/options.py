@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from vmp.provisioners.v1alpha1.plan import Disk, Options
+from vmp.provisioners.v1alpha1.plan import Disk, Interface, Options
 
 PLAIN_OPTIONS = frozenset("arch cdrom description extra-args initrd-inject machine uuid virt-type wait".split())
 """Options whose value virt-install does not split at commas."""
@@ -61,17 +61,29 @@ def disks_of(options: Options) -> tuple[Disk, ...]:
     return tuple(found)
 
 
+def interfaces_of(options: Options) -> tuple[Interface, ...]:
+    """Return the network interfaces that the options give the domain."""
+    found = []
+    as_text = not isinstance(options.get("network"), tuple)
+    for name, suboptions in uses(options, "network"):
+        if "none" not in suboptions:
+            mac = suboptions.get("mac") or suboptions.get("mac.address", "")
+            found.append(Interface("default" if as_text else name, _network_of(suboptions), mac))
+    return tuple(found)
+
+
 def networks_of(options: Options) -> tuple[str, ...]:
     """Return the networks of libvirt that the domain's interfaces are on."""
-    found: list[str] = []
-    for _, suboptions in uses(options, "network"):
-        kind = suboptions.get("type") or next((key for key, word in suboptions.items() if not word), "")
-        name = suboptions.get("network", "")
-        if kind == "network" or suboptions.get("type") == "network":
-            name = suboptions.get("source", name)
-        elif kind.startswith("network:"):
-            name = kind.partition(":")[2]
-        elif kind == "default" and not name:
-            name = "default"
-        found += [name] if name else []
-    return tuple(dict.fromkeys(found))
+    found = [_network_of(suboptions) for _, suboptions in uses(options, "network")]
+    return tuple(dict.fromkeys(filter(None, found)))
+
+
+def _network_of(suboptions: dict[str, str]) -> str:
+    """Return the network of libvirt that an interface is on, or ''."""
+    kind = suboptions.get("type") or next((key for key, word in suboptions.items() if not word), "")
+    name = suboptions.get("network", "")
+    if kind == "network" or suboptions.get("type") == "network":
+        return suboptions.get("source", name)
+    if kind.startswith("network:"):
+        return kind.partition(":")[2]
+    return "default" if kind == "default" and not name else name

@@ -60,6 +60,17 @@ class Disk(NamedTuple):
     read_only: bool
 
 
+class Interface(NamedTuple):
+    """A network interface of the domain."""
+
+    name: str
+    """The name of its item; `default` where the option is given as text."""
+    network: str
+    """The network of libvirt that it is on; '' where it is on something else, such as a bridge."""
+    mac: str
+    """Its MAC address, as the registry gives it, which may be `RANDOM`; '' where vmp derives one."""
+
+
 class Domain(NamedTuple):
     """The domain, as virt-install is to describe it."""
 
@@ -68,6 +79,7 @@ class Domain(NamedTuple):
     disks: tuple[Disk, ...]
     networks: tuple[str, ...]
     """The networks of libvirt that its interfaces are on."""
+    interfaces: tuple[Interface, ...] = ()
 
 
 class Archive(NamedTuple):
@@ -139,6 +151,51 @@ class Volume(NamedTuple):
         return f"{self.pool}/{self.name}"
 
 
+class Ip(NamedTuple):
+    """The node's address on a network, its subnet, and what DHCP gives away of it: from `start` to `end`, or ''."""
+
+    address: str
+    prefix: str
+    start: str
+    end: str
+
+
+class DnsHost(NamedTuple):
+    """An address and the names that DNS answers with it."""
+
+    ip: str
+    hostnames: tuple[str, ...]
+
+
+class Network(NamedTuple):
+    """A network that is to be there; '' for what the registry leaves to libvirt."""
+
+    name: str
+    mode: str
+    """nat, route, open, bridge or none; '' with `xml`."""
+    dev: str
+    bridge: str
+    domain: str
+    local_only: bool | None
+    mtu: str
+    ips: tuple[Ip, ...]
+    forwarders: tuple[str, ...]
+    hosts: tuple[DnsHost, ...]
+    autostart: bool
+    retained: bool
+    xml: str
+    """A whole `<network>` in place of all but name and policy."""
+
+
+class Reservation(NamedTuple):
+    """An address that DHCP gives to one interface."""
+
+    network: str
+    interface: str
+    address: str
+    hostname: str
+
+
 class Ssh(NamedTuple):
     """How the guest is reached; '' for what the registry leaves open."""
 
@@ -170,3 +227,5 @@ class Plan(NamedTuple):
     ssh: Ssh | None
     settings: Mapping[str, Setting]
     """By the name of the variable: all that begin with KNOB_PREFIX."""
+    networks: tuple[Network, ...] = ()
+    reservations: tuple[Reservation, ...] = ()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from vmp.provisioners.v1alpha1.connection import ssh_facts, uri_on_node
-from vmp.provisioners.v1alpha1.identity import domain_uuid
-from vmp.provisioners.v1alpha1.plan import Disk, Plan, Ssh, Volume
+from vmp.provisioners.v1alpha1.identity import domain_uuid, mac_of
+from vmp.provisioners.v1alpha1.plan import Disk, Network, Plan, Ssh, Volume
 from vmp.provisioners.v1alpha1.runtime.facts import FORMAT
 from vmp.provisioners.v1alpha1.runtime.knobs import KNOBS
 from vmp.provisioners.v1alpha1.virt_install import Words, asks_each_time, autostarts
@@ -38,6 +38,16 @@ def vm_json(plan: Plan, words: Words) -> Facts:
         seed=_set(path=plan.seed.path if plan.seed else ""),
         pools=[{"name": pool.name, "path": pool.path, "deletionPolicy": _policy(pool.retained)} for pool in plan.pools],
         volumes=[_volume(plan, volume) for volume in plan.volumes],
+        networks=[_network(network) for network in plan.networks],
+        reservations=[
+            {
+                "network": reservation.network,
+                "mac": mac_of(plan, reservation.interface),
+                "address": reservation.address,
+                "hostname": reservation.hostname,
+            }
+            for reservation in plan.reservations
+        ],
         knobs=_knobs(plan),
     )
     if plan.ssh is not None:
@@ -114,17 +124,44 @@ def _is_read_only(plan: Plan, volume: Volume) -> bool:
     return Disk(volume.key, read_only=True) in plan.domain.disks
 
 
+def _network(network: Network) -> Facts:
+    local_only = {} if network.local_only is None else {"localOnly": network.local_only}
+    return _set(
+        name=network.name,
+        forward=_set(mode=network.mode, dev=network.dev),
+        bridge=network.bridge,
+        domain={"name": network.domain, **local_only} if network.domain else None,
+        mtu=network.mtu,
+        ips=[
+            _set(address=ip.address, prefix=ip.prefix, dhcp={"start": ip.start, "end": ip.end} if ip.start else None)
+            for ip in network.ips
+        ],
+        dns=_set(
+            forwarders=list(network.forwarders),
+            hosts=[{"ip": host.ip, "hostnames": list(host.hostnames)} for host in network.hosts],
+        ),
+        autostart=network.autostart,
+        deletionPolicy=_policy(network.retained),
+        xml=network.xml,
+    )
+
+
 def _ssh(ssh: Ssh) -> Facts:
     options = [word for key, values in ssh.options.items() for value in values for word in ("-o", f"{key}={value}")]
     return _set(options=options, password=bool(ssh.password))
 
 
 def _knobs(plan: Plan) -> dict[str, str]:
-    """Return the knobs that the registry sets. The VM's own ssh wins over a knob of its image or node."""
+    """Return the knobs that the registry sets. The VM's own ssh wins over a knob of its image or node.
+
+    Without any of these, the address is that of the first reservation.
+    """
     settings = plan.settings
     found = {knob.name: settings[knob.name].value for knob in KNOBS if knob.name in settings}
     if plan.ssh:
         for name, word in (("V1ALPHA1_SSH_USER", plan.ssh.user), ("V1ALPHA1_SSH_HOST", plan.ssh.host)):
             if word and not (name in settings and settings[name].own):
                 found[name] = word
+    if plan.reservations and not found.keys() & {"V1ALPHA1_SSH_HOST", "V1ALPHA1_IP_CMD"}:
+        found["V1ALPHA1_SSH_HOST"] = plan.reservations[0].address
     return dict(sorted(found.items()))

@@ -5,13 +5,14 @@ the same for every machine. It needs Python 3.9 and its standard library, and wo
 curl and ssh; V=1 shows each of their commands as it is run. `make help` lists the targets.
 
 How to read it: begin with `def up(`. It looks at what libvirt has, decides, and changes one object after the other:
-pools, volumes, domain. The other targets do the same. What they use stands above them, each part under a heading with
-a line that says what it does. Where each target begins (search for the heading, such as "= lifecycle ="):
+networks, pools, volumes, domain. The other targets do the same. What they use stands above them, each part under a
+heading with a line that says what it does. Where each target begins (search for the heading: "= lifecycle ="):
 
   lifecycle      up, create, build, start, stop, restart, kill, suspend, save, down, delete, clean and their parts
-  making         the steps of up: what is stored (pools, volumes, filling), the domain (domain_xml, domain)
+  making         the steps of up: networks and reservations, what is stored (pools, volumes, filling), the domain
+                 (domain_xml, domain)
   applying       diff and apply: what has changed since (changes), the new definition (graft), the guest (hotplug)
-  deletion       the steps of down, after the domain is gone (domain); who uses a volume (users)
+  deletion       the steps of down, after the domain is gone (domain); who uses a volume or a network (users)
   snapshot_targets  snapshot, snapshots, revert, snapshot/delete (snapshots, snapshot_limits, nvram)
   targets        status, ip, ssh, console, exec, help; the table of all targets
   waiting        wait-for-ready

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from .conversation import Failed, Lost
 from .facts import Vm
 from .libvirt import RUNNING, Domain, look_at_domain, names
+from .network_facts import leases_of
 from .node import ask_node, is_here
 from .programs import run_program
 from .say import Problem
@@ -118,18 +119,11 @@ def _leases(vm: Vm, virsh: Virsh, domain: Domain, known: bool) -> Iterator[tuple
     has not expired. The one that expires last is the one in use; `domifaddr` does not tell it. Of two without an end
     the later one in libvirt's list is newer. The networks of a session's machine are those of the system's libvirt.
     """
-    rows = []
     with _of_networks(vm, virsh) as (asked, networks):
-        for network in networks:
-            for line in asked.ask("net-dhcp-leases", f"--network={network}").splitlines():
-                words = line.split()
-                for place in (2, 3):  # the time of expiry is two words, or one where there is none
-                    if len(words) > place + 1 and words[place] in ("ipv4", "ipv6"):
-                        rows.append((" ".join(words[: place - 1]), words[place - 1].lower(), words[place + 1]))
-                        break
-    rows.sort(key=lambda row: row[0])
-    for _, mac, ip in rows[::-1]:
-        yield mac, ip.partition("/")[0]
+        leases = [lease for network in networks for lease in leases_of(asked, network)]
+    leases.sort(key=lambda lease: lease.until)
+    for lease in leases[::-1]:
+        yield lease.mac, lease.ip
 
 
 @contextmanager

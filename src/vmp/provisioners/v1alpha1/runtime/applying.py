@@ -1,20 +1,18 @@
-"""`diff` and `apply`: what has changed since the domain was made, and how it gets there without losing a disk.
+"""`apply`: what is there becomes what the directory says, and keeps every disk.
 
-`apply` brings storage first, then the definition that the next start takes, then the guest, as far as libvirt can. Each
+Storage comes first, then the definition that the next start takes, then the guest, as far as libvirt can. Each
 step looks at what there is, so a run that was killed is gone on with. Nothing is stopped or restarted.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from xml.etree import ElementTree
 
-from .changes import Change, changed_documents, changes_of, loses_autostart, may_grow
+from .changes import Change, changes_of, changes_of_networks, loses_autostart, may_grow
 from .definition import instance_id, seed_sum
-from .deletion import take_back
 from .domain import ensure_autostart
-from .domain_xml import domain_xml
+from .domain_xml import domain_xml, forget
 from .facts import Vm, Volume
 from .files import read_text, scratch
 from .graft import graft, source_of
@@ -23,72 +21,29 @@ from .knobs import FORCE
 from .libvirt import Domain, list_domains, parse
 from .lifecycle import no_domain
 from .look import check_node, look
-from .making import Run, make_storage
+from .making import Run, make_networks, make_reservations, make_storage
+from .networks import commands_to_delete, look_at_networks
 from .record import (
     Record,
     facts_to_record,
     new_record,
     read_record,
     record_parts,
+    recorded_reservations,
     recorded_vm,
     with_options,
     write_record,
 )
-from .say import Problem, write
+from .reservations import look_at_reservations
+from .say import Problem
 from .seed import build_seed
 from .seen import Seen, see
+from .snapshots import snapshot_names
 from .storage import VolumeFacts, glance_at_volume
-from .timing import ANEW, BY_HAND
+from .timing import ANEW, BY_HAND, NEVER
 from .virsh import Virsh
 from .volumes import ensure_volume
 from .wording import OptionChange, option_changes, uses_of
-
-
-def diff(run: Run) -> int:
-    """Print what differs; return 0 if nothing does, else 1."""
-    vm = run.vm
-    (seen,) = see(run.virsh, [vm])
-    if isinstance(seen, Problem):
-        look(vm, run.virsh)  # which knows more to say
-        raise seen
-    lines = lines_of_diff(vm, seen)
-    tell_diff(vm, seen, lines)
-    return 1 if lines else 0
-
-
-def lines_of_diff(vm: Vm, seen: Seen | None) -> list[Change]:
-    """Return the lines that `diff` prints."""
-    return changes_of(vm, seen) if seen else [Change(f"domain {vm.domain.name}: is not there", f"with {vm.make} up")]
-
-
-def tell_diff(vm: Vm, seen: Seen | None, lines: list[Change], prefix: str = "") -> None:
-    """Print lines of `diff`; what only the guest still lacks is said beside them."""
-    width = max([len(line.text) for line in lines], default=0)
-    for line in lines:
-        write(f"{prefix}{line.text:<{min(width, 80)}}  {line.when}", stream=1)
-    waiting = list(waiting_for_start(vm, seen)) if seen else []
-    for text in waiting:
-        vm.say(f"waits for the next start: {text}")
-    if not lines and not waiting:
-        vm.say("is as the directory says")
-
-
-def waiting_for_start(vm: Vm, seen: Seen) -> Iterator[str]:
-    """Yield what the next start would bring to a guest that runs, as `apply` has left it."""
-    record, now = read_record(seen.current), recorded_vm(vm, seen.record)
-    if not seen.on or record is None or (record.definition, record.seed) == (seen.record.definition, seen.record.seed):
-        return
-    before = recorded_vm(vm, record)
-    if before is None or now is None:
-        yield "the definition"
-        return
-    changes = option_changes(before.domain, now.domain)
-    for change in changes:
-        yield from change.words()
-    if record.seed != seen.record.seed:
-        yield f"seed: {', '.join(changed_documents(record.seed, seen.record.seed))}"
-    elif not changes:
-        yield "a password of the domain"
 
 
 def apply(run: Run) -> None:
@@ -100,10 +55,16 @@ def apply(run: Run) -> None:
         raise seen
     if seen is None:
         raise no_domain(vm)
+    domain = Domain(vm.domain.name, "running" if seen.on else "shut off", seen.current)
     check_node(vm, virsh)
-    changes = changes_of(vm, seen)
+    run.networks = look_at_networks(vm, virsh)
+    changes = [*changes_of_networks(run.networks, ()), *changes_of(vm, seen)]
     refuse_impossible(vm, virsh, seen, changes)
-    make_storage(run, Domain(vm.domain.name, "running" if seen.on else "shut off", seen.current))
+    run.reservations = look_at_reservations(vm, virsh, recorded_reservations(vm, domain))
+    made = len(changes) + sum(step.kind != "keep" for step in run.reservations)
+    make_networks(run)
+    make_reservations(run, domain)
+    make_storage(run, domain)
     for volume in vm.volumes:
         grow_volume(vm, virsh, volume, seen.volumes[volume.key], seen)
     replace_seed(vm, virsh, seen)
@@ -112,41 +73,44 @@ def apply(run: Run) -> None:
     waits = bring_guest(vm, virsh, seen) if seen.on else False
     if not seen.on:
         for change in changes:
-            if change.when != BY_HAND:
+            if change.when != BY_HAND and not change.text.startswith("network "):
                 vm.say(f"{change.text}: done")
     if waits:
         vm.say(f"'{vm.make} restart' brings what waits")
-    elif not changes:
+    elif not made:
         vm.say("is as the directory says")
 
 
 def refuse_impossible(vm: Vm, virsh: Virsh, seen: Seen, changes: list[Change]) -> None:
     """Refuse, before anything is changed and all at once, what cannot be, and what would undo somebody's work."""
-    impossible = [change.text for change in changes if change.when == ANEW]
-    by_hand = [change.text for change in changes if change.when == BY_HAND]
-    if os.environ.get(FORCE, "") not in ("", "yes", "no"):
-        raise Problem(f"{FORCE} is '{os.environ[FORCE]}', neither yes nor no")
-    if impossible:
-        lost = [
-            volume.key for volume in vm.volumes if not volume.retained and (not volume.file or volume.file != vm.seed)
-        ]
-        more = f"; lost is then what is in {', '.join(lost)}" if lost else ""
-        raise Problem(
-            "what is there cannot become what the directory says, and nothing was changed",
-            *impossible,
-            f"'{vm.make} down up' makes all anew{more}",
+    force = os.environ.get(FORCE, "")
+    if force not in ("", "yes", "no"):
+        raise Problem(f"{FORCE} is '{force}', neither yes nor no")
+    anew, never, by_hand = [
+        [change.text for change in changes if change.when == when] for when in (ANEW, NEVER, BY_HAND)
+    ]
+    ways = [f"'{vm.make} down up' makes all anew{_lost_with_down(vm)}"] if anew else []
+    if never:
+        ways.append(
+            "libvirt's network stays as it is, as its guests would lose their link: give this VM's another name,"
         )
-    if by_hand and os.environ.get(FORCE) != "yes":
-        raise Problem(
-            "the domain was changed by hand since it was made, and nothing was changed now",
-            *by_hand,
-            f"bring it into the registry, or let '{vm.make} apply {FORCE}=yes' undo it",
-        )
+        ways.append(f"or, once nobody uses it, take it away, and the next '{vm.make} up' makes it as declared:")
+        ways += commands_to_delete(vm, never[0].split(":")[0].removeprefix("network "))
+    if by_hand and force != "yes":
+        ways.append(f"bring what was changed by hand into the registry, or let '{vm.make} apply {FORCE}=yes' undo it")
+    if ways:
+        refused = [*anew, *never, *(by_hand if force != "yes" else [])]
+        raise Problem("what is there cannot become what the directory says, and nothing was changed", *refused, *ways)
     if changes and not seen.on and vm.domain.uuid in list_domains(virsh, "--with-managed-save"):
         raise Problem(
             "the guest's memory is saved, and knows the disks and devices as they are; nothing was changed",
             f"'{vm.make} start apply' lets it go on, and changes it then",
         )
+
+
+def _lost_with_down(vm: Vm) -> str:
+    lost = [volume.key for volume in vm.volumes if not volume.retained and (not volume.file or volume.file != vm.seed)]
+    return f"; lost is then what is in {', '.join(lost)}" if lost else ""
 
 
 def grow_volume(vm: Vm, virsh: Virsh, volume: Volume, facts: VolumeFacts | None, seen: Seen) -> None:
@@ -163,6 +127,8 @@ def grow_volume(vm: Vm, virsh: Virsh, volume: Volume, facts: VolumeFacts | None,
         raise Problem(f"could not grow volume {volume.key} to {volume.capacity_text}", failure)
     sees = "the guest sees it now" if is_open else "the guest sees it when it starts"
     vm.say(f"grew volume {volume.key} to {volume.capacity_text}: {sees}; its file system grows in the guest")
+    if snapshot_names(virsh, vm.domain.uuid):
+        vm.say(f"the snapshots of {vm.domain.name} keep the old size, and 'revert' brings it back")
 
 
 def replace_seed(vm: Vm, virsh: Virsh, seen: Seen) -> None:
@@ -212,7 +178,7 @@ def bring_definition(run: Run, seen: Seen, changes: list[Change]) -> Seen:
     with scratch(vm.file("apply.tmp"), ElementTree.tostring(new, encoding="unicode")) as file:
         failure = virsh.try_("define", f"--file={file}")
     if failure:
-        take_back(vm, virsh, run.made_volumes, run.made_pools)
+        forget(vm)
         raise Problem(f"libvirt refused the new definition of domain {vm.domain.name}, and keeps the old one", failure)
     for change in changes:
         if change.when == BY_HAND:

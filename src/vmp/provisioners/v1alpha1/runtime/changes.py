@@ -6,14 +6,16 @@ domain as it is. Where the first two differ, the registry has changed; where the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from .definition import definition_of, seed_sum
 from .facts import Vm, Volume
+from .networks import NetworkState
 from .record import recorded_vm
+from .reservations import ReservationStep
 from .seen import Seen, changed_parts
-from .timing import ANEW, BY_HAND, NOW, START, when_of
+from .timing import ANEW, BY_HAND, NEVER, NOW, START, when_of
 from .wording import option_changes
 
 
@@ -38,6 +40,15 @@ def changes_of(vm: Vm, seen: Seen) -> list[Change]:
     found += _seed_changes(vm, seen)
     found += _autostart_changes(before, vm, seen)
     return [*found, *_changes_by_hand(seen)]
+
+
+def changes_of_networks(states: Sequence[NetworkState], steps: Sequence[ReservationStep]) -> list[Change]:
+    """Return what differs in networks and reservations. A network is never made anew: guests would lose their link."""
+    found = []
+    for state in states:
+        different = {f"network {state.network.name}: {line}" for line in state.differences}
+        found += [Change(line, NEVER if line in different else NOW) for line in state.lines()]
+    return found + [Change(step.words, NOW) for step in steps if step.kind != "keep"]
 
 
 def _registry_changes(before: Vm, vm: Vm, seen: Seen) -> list[Change]:

@@ -1,4 +1,4 @@
-"""Deletion: the domain with all that belongs to it, then volumes that nobody uses, then pools that are empty."""
+"""Deletion: the domain with all that belongs to it, volumes that nobody uses, pools that are empty, networks."""
 
 from __future__ import annotations
 
@@ -10,24 +10,27 @@ from .domain_xml import forget
 from .facts import Pool, Vm, Volume
 from .libvirt import domain_state
 from .look import is_ours, look
+from .network_records import Network
 from .pools import define_pool
+from .reservations import remove_reservations
 from .say import Problem
 from .storage import is_active, list_volumes, look_at_pool
+from .unused_networks import delete_networks
 from .users import LastingUsers, Users, find_users
 from .virsh import Virsh
 
-ALL = frozenset(["domain", "volume", "pool"])
+ALL = frozenset(["domain", "volume", "pool", "network"])
 
 
 def delete_what(vm: Vm, virsh: Virsh, what: frozenset[str], users: LastingUsers, *, all_: bool) -> None:
-    """Delete ``what`` of domain, volume and pool; also what is to be retained if ``all_``."""
+    """Delete ``what`` of domain, volume, pool and network; also what is to be retained if ``all_``."""
     domain = look(vm, virsh)
     disks = None
     if "domain" in what:
         disks = delete_domain_and_its_keys(vm, virsh, domain)
     elif domain is not None:
         raise Problem(
-            f"domain {vm.domain.name} is there, and uses its volumes and pools",
+            f"domain {vm.domain.name} is there, and uses its volumes, pools and networks",
             f"delete it first: '{vm.make} delete/domain'",
         )
     delete_storage(vm, virsh, what, users, disks, all_=all_)
@@ -36,7 +39,7 @@ def delete_what(vm: Vm, virsh: Virsh, what: frozenset[str], users: LastingUsers,
 def delete_storage(
     vm: Vm, virsh: Virsh, what: frozenset[str], users: LastingUsers, disks: list[str] | None, *, all_: bool = False
 ) -> None:
-    """Delete ``what`` of volume and pool; ``disks`` are those that the domain had, None where there was no domain."""
+    """Delete ``what`` of volume, pool and network; ``disks`` are those that the domain had, None if there was none."""
     if what & {"volume", "pool"}:
         own = [pool for pool in vm.pools if _bring_up_to_date(vm, virsh, pool, disks is not None, all_)]
         for pool in vm.pools if "pool" in what else ():
@@ -48,6 +51,8 @@ def delete_storage(
         if "pool" in what:
             for pool in own:
                 _delete_pool(vm, virsh, pool, all_)
+    if "network" in what:
+        delete_networks(vm, virsh, users, all_=all_)
 
 
 def _bring_up_to_date(vm: Vm, virsh: Virsh, pool: Pool, had_domain: bool, all_: bool) -> bool:
@@ -185,7 +190,7 @@ def _delete_pool(vm: Vm, virsh: Virsh, pool: Pool, all_: bool) -> None:
         vm.say(f"deleted pool {pool.name}")
 
 
-def take_back(vm: Vm, virsh: Virsh, volumes: list[Volume], pools: list[Pool]) -> None:
+def take_back(vm: Vm, virsh: Virsh, volumes: list[Volume], pools: list[Pool], networks: list[Network]) -> None:
     """Undo what a run has made whose domain could not be defined; not what is to be retained, or what others use."""
     try:
         if domain_state(virsh, vm.domain.uuid):
@@ -200,5 +205,7 @@ def take_back(vm: Vm, virsh: Virsh, volumes: list[Volume], pools: list[Pool]) ->
                 users.forget(f"volume {path}")
         for pool in reversed(pools):
             _delete_pool(vm, virsh, pool, all_=False)
+        remove_reservations(vm, virsh, ())
+        delete_networks(vm, virsh, LastingUsers(), only=networks)
     except Problem:
         return  # the first failure is the one to tell; `down` finds what stays

@@ -11,7 +11,8 @@ from .files import remove
 from .libvirt import RUNNING, Domain, disk_sources, domain_state, list_domains
 from .look import look
 from .nvram import drop_all_copies
-from .record import new_record, record_parts
+from .record import new_record, record_parts, recorded_reservations
+from .reservations import remove_reservations
 from .say import Problem
 from .snapshots import names_as_far_as_known
 from .virsh import Virsh
@@ -191,6 +192,7 @@ def take_down_domain(vm: Vm, virsh: Virsh) -> list[str] | None:
 
 def delete_domain_and_its_keys(vm: Vm, virsh: Virsh, domain: Domain | None) -> list[str] | None:
     disks = None if domain is None else list(disk_sources(domain.xml))
+    remove_reservations(vm, virsh, recorded_reservations(vm, domain))
     if domain is not None:
         snapshots = names_as_far_as_known(virsh, vm.domain.uuid)
         drop_all_copies(vm, virsh, domain.xml, bool(snapshots))

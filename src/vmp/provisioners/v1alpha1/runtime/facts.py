@@ -7,6 +7,7 @@ import re
 from typing import Any, NamedTuple
 
 from .knobs import Knobs
+from .network_records import Reservation, read_network
 from .say import Problem, write
 from .vm_json import check_kinds, read_json
 
@@ -163,6 +164,8 @@ class Vm:
             ]
         )
         self.volumes = tuple([_volume(volume) for volume in facts.get("volumes", ())])
+        self.networks = tuple([read_network(network) for network in facts.get("networks", ())])
+        self.reservations = tuple([Reservation(**reservation) for reservation in facts.get("reservations", ())])
         guest = facts.get("ssh")
         self.ssh = None if guest is None else Ssh(tuple(guest.get("options", ())), guest.get("password", False))
         self.make = "make"

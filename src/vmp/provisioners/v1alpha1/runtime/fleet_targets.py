@@ -6,17 +6,15 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
-import threading
-from collections.abc import Callable, Iterable
 from functools import partial
 
-from .applying import lines_of_diff, tell_diff, waiting_for_start
 from .changes import changes_of
+from .differences import lines_of_diff, tell_diff, waiting_for_start
 from .domain import take_down_domain
 from .facts import Vm
-from .fleet import Fleet, Judged, at_once, make_of, select
+from .fleet import Fleet, Judged, select
+from .fleet_work import do_fleet, own_make
 from .lifecycle import finish_down
 from .look import look
 from .making import Run
@@ -46,63 +44,6 @@ make up VMS='web-*'      those whose names match; in a name with spaces, ? stand
 
 V=1 shows each command as it is run. Knobs are those of the VMs, as in make down V1ALPHA1_STOP_TIMEOUT_SECS=10
 ('make -C VM help' lists them). More can be done with one VM: make -C VM help"""
-
-
-def jobs_and_keep_going() -> tuple[int, bool]:
-    """Return how many machines may be at work at a time, from JOBS or make's -j, and whether one failure ends all."""
-    flags = os.environ.get("MAKEFLAGS", "")
-    keep = "k" in flags.split(" ")[0].lstrip("-") or "--keep-going" in flags
-    given = re.search(r"(?:^| )-j ?([0-9]*)", flags)
-    jobs = os.environ.get("JOBS", "") or (given and (given[1] or "8")) or "1"
-    if not re.fullmatch("[1-9][0-9]{0,3}", jobs):
-        raise Problem(f"JOBS is '{jobs}', not a number of VMs")
-    return int(jobs), keep
-
-
-Work = Callable[[Run], "int | None"]
-
-
-def do_fleet(fleet: Fleet, names: Iterable[str], target: str, work: Work) -> None:
-    """Do work on machines. After one that failed no other is begun, unless make was told -k.
-
-    A machine whose directory another version wrote is brought to ``target`` by that directory's own make.
-    """
-    jobs, keep = jobs_and_keep_going()
-    stopped = threading.Event()
-
-    def one(name: str) -> None:
-        if stopped.is_set():
-            return
-        vm = fleet.vms[name]
-        good = _perform(fleet, vm, work) if vm else _own_make(fleet, name, target) == 0
-        if not good:
-            fleet.failed = True
-            if not keep:
-                stopped.set()
-
-    at_once([partial(one, name) for name in names], jobs)
-
-
-def _perform(fleet: Fleet, vm: Vm, work: Work) -> bool:
-    try:
-        virsh = fleet.take(vm)
-        try:
-            virsh.seconds = vm.knobs.command_timeout
-            return not work(Run(vm, virsh, fleet.answers, fleet.users[vm.uri]))
-        finally:
-            fleet.give_back(vm, virsh)
-    except Problem as problem:
-        write(f"{vm.name}: {problem.text()}")
-    except OSError as error:
-        write(f"{vm.name}: error: {error}")
-    return False
-
-
-def _own_make(fleet: Fleet, name: str, target: str, output: int | None = None) -> int:
-    environment = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
-    environment["VMP_MAKE"] = make_of(name)
-    words = ["make", "--no-print-directory", "-C", os.path.join(fleet.base, name), target]
-    return subprocess.run(words, env=environment, stdout=output, check=False).returncode
 
 
 def fleet_up(fleet: Fleet) -> None:
@@ -149,7 +90,7 @@ def fleet_status(fleet: Fleet) -> None:
     for name, vm in fleet.vms.items():
         if vm is None:
             found = Judged(
-                "running" if _own_make(fleet, name, "status", subprocess.DEVNULL) == 0 else "not running", True
+                "running" if own_make(fleet, name, "status", subprocess.DEVNULL) == 0 else "not running", True
             )
         else:
             found = judged[name]
@@ -166,16 +107,32 @@ def fleet_diff(fleet: Fleet) -> int:
     differs = False
     for name, vm in fleet.vms.items():
         if vm is None:
-            differs = _own_make(fleet, name, "diff") != 0 or differs
+            differs = own_make(fleet, name, "diff") != 0 or differs
         elif name in seen:
             found = seen[name]
             if isinstance(found, Problem):
                 fleet.complain(f"{name}: {found.text()}")
                 continue
-            lines = lines_of_diff(vm, found)
-            tell_diff(vm, found, lines, f"{name}: ")
-            differs = differs or bool(lines)
+            differs = _tell_diff_of(fleet, vm, found) or differs
     return 2 if fleet.failed else int(differs)
+
+
+def _is_as_described(vm: Vm, seen: Seen) -> bool:
+    return not changes_of(vm, seen) and not list(waiting_for_start(vm, seen))
+
+
+def _tell_diff_of(fleet: Fleet, vm: Vm, seen: Seen | None) -> bool:
+    """Print the lines of one machine; return whether there are any. Its networks are asked for here."""
+    virsh = fleet.take(vm)
+    try:
+        lines = lines_of_diff(vm, virsh, seen)
+        tell_diff(vm, seen, lines, f"{vm.name}: ")
+        return bool(lines)
+    except Problem as problem:
+        fleet.complain(f"{vm.name}: {problem.text()}")
+        return False
+    finally:
+        fleet.give_back(vm, virsh)
 
 
 def fleet_apply(fleet: Fleet) -> None:
@@ -184,7 +141,8 @@ def fleet_apply(fleet: Fleet) -> None:
     todo = []
     for name, vm in fleet.vms.items():
         found = seen.get(name)
-        if vm and isinstance(found, Seen) and not changes_of(vm, found) and not list(waiting_for_start(vm, found)):
+        plain = vm and not vm.networks and not vm.reservations  # of the others their own run asks for the networks
+        if vm and plain and isinstance(found, Seen) and _is_as_described(vm, found):
             write(f"{name}: is as the directory says")
         elif vm is None or name in seen:  # else its node did not answer, and that was said
             todo.append(name)

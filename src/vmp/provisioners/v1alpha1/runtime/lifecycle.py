@@ -21,18 +21,31 @@ from .files import remove
 from .image import build_image, clean_image
 from .libvirt import Domain
 from .look import look
-from .making import Run, define_new_domain, make_storage, need_for_build, prepare
+from .making import (
+    Run,
+    define_new_domain,
+    make_networks,
+    make_reservations,
+    make_storage,
+    need_for_build,
+    prepare,
+)
+from .networks import refuse_missing_networks, start_stopped_networks
 from .node_download import clean_node
 from .pools import ensure_pool, start_stopped_pools, stop_pools
 from .record import complete_record, tell_stale
+from .reservations import carry_out_reservations
 from .say import Problem
 from .seed import build_seed, clean_seed
+from .unused_networks import stop_networks
 
 
 def up(run: Run) -> None:
     """Build, create and start."""
     vm = run.vm
     domain = prepare(run, makes_domain=True)
+    make_networks(run)
+    make_reservations(run, domain)
     make_storage(run, domain)
     if domain is None:
         define_new_domain(run)
@@ -48,8 +61,10 @@ def up(run: Run) -> None:
 
 
 def create(run: Run) -> None:
-    """Make what is missing: pools, volumes, domain."""
+    """Make what is missing: networks, reservations, pools, volumes, domain."""
     domain = prepare(run, makes_domain=True)
+    make_networks(run)
+    make_reservations(run, domain)
     make_storage(run, domain)
     if domain is None:
         define_new_domain(run)
@@ -61,6 +76,12 @@ def build(run: Run) -> None:
     need_for_build(run.vm)
     build_image(run.vm)
     build_seed(run.vm)
+
+
+def create_network(run: Run) -> None:
+    """Make the networks that this VM declares."""
+    prepare(run)
+    make_networks(run)
 
 
 def create_pool(run: Run) -> None:
@@ -77,23 +98,39 @@ def create_volume(run: Run) -> None:
 
 
 def create_domain(run: Run) -> None:
-    """Make the domain; its volumes must be there."""
+    """Make the domain, and its reservations; its networks and volumes must be there."""
     domain = prepare(run, makes_domain=True)
+    refuse_missing_networks(run.vm, run.networks)
+    carry_out_reservations(run.vm, run.virsh, run.reservations)
     if domain is None:
         define_new_domain(run)
     tell_stale(run.vm, run.virsh, domain)
 
 
 def start(run: Run) -> None:
-    """Start the pools of this VM, and the domain."""
+    """Start the networks and pools of this VM, and the domain."""
     domain = prepare(run)
+    start_networks(run)
     start_stopped_pools(run.vm, run.virsh)
     start_existing(run, domain)
+
+
+def start_networks(run: Run) -> None:
+    """Start the declared networks that are not active; one that the domain needs must be there."""
+    refuse_missing_networks(run.vm, run.networks)
+    start_stopped_networks(run.vm, run.virsh, run.networks)
+
+
+def start_network(run: Run) -> None:
+    """Start the networks that this VM declares."""
+    prepare(run)
+    start_stopped_networks(run.vm, run.virsh, run.networks)
 
 
 def start_only(run: Run) -> None:
     """Start the domain."""
     domain = prepare(run)
+    refuse_missing_networks(run.vm, run.networks)
     start_existing(run, domain)
 
 
@@ -142,6 +179,7 @@ def start_pool(run: Run) -> None:
 def restart(run: Run) -> None:
     """Stop the domain, and start it again."""
     domain = prepare(run)
+    start_networks(run)
     stop_domain(run.vm, run.virsh, domain)
     start_stopped_pools(run.vm, run.virsh)
     start_existing(run, look(run.vm, run.virsh))
@@ -157,10 +195,16 @@ def stop_pool(run: Run) -> None:
     stop_pools(run.vm, run.virsh)
 
 
+def stop_network(run: Run) -> None:
+    """Stop the networks that this VM declares, if no running domain is on them."""
+    stop_networks(run.vm, run.virsh)
+
+
 def stop_all(run: Run) -> None:
-    """Stop the domain, then the pools."""
+    """Stop the domain, then the pools and networks."""
     stop(run)
     stop_pools(run.vm, run.virsh)
+    stop_networks(run.vm, run.virsh)
 
 
 def kill(run: Run) -> None:
@@ -181,7 +225,7 @@ def finish_down(run: Run, disks: list[str] | None) -> None:
 
 
 def delete(*what: str, all_: bool = False) -> Callable[[Run], None]:
-    """Return the target that deletes these of domain, volume and pool."""
+    """Return the target that deletes these of domain, volume, pool and network."""
 
     def target(run: Run) -> None:
         delete_what(run.vm, run.virsh, frozenset(what), run.users, all_=all_)

@@ -50,8 +50,10 @@ def check_node(vm: Vm, virsh: Virsh) -> None:
         pool_there = look_at_pool(virsh, name)
         if pool_there is None or not pool_there.active:
             _refuse_unusable(vm, "pool", "pool", name, pool_there is not None)
-    active = names(virsh, "net-list") if vm.domain.networks else []
-    for name in vm.domain.networks:
+    declared = [network.name for network in vm.networks]
+    used = [name for name in vm.domain.networks if name not in declared]
+    active = names(virsh, "net-list") if used else []
+    for name in used:
         if name not in active:
             _refuse_unusable(vm, "network", "net", name, name in names(virsh, "net-list", "--all"))
 

@@ -11,11 +11,15 @@ from .facts import Pool, Vm, Volume
 from .image import build_image, need_for_image
 from .libvirt import Domain
 from .look import check_node, look
+from .network_records import Network
+from .networks import NetworkState, ensure_network, look_at_networks, refuse_different_networks
 from .node import need_for_node
 from .node_download import make_volumes_on_node
 from .osinfo import check_osinfo
 from .pools import ensure_pool, start_stopped_pools
 from .programs import Beside, need
+from .record import recorded_reservations
+from .reservations import ReservationStep, carry_out_reservations, look_at_reservations
 from .say import Problem
 from .seed import build_seed, need_for_seed
 from .users import LastingUsers
@@ -33,19 +37,42 @@ class Run:
         self.users = users or LastingUsers()
         self.made_pools: list[Pool] = []
         self.made_volumes: list[Volume] = []
+        self.made_networks: list[Network] = []
         """What this run has made; it is deleted if the definition is then refused."""
+        self.networks: list[NetworkState] = []
+        self.reservations: list[ReservationStep] = []
+        """The declared networks and what is to be done about reservations, as `prepare` has seen them."""
 
 
 def prepare(run: Run, *, makes_domain: bool = False) -> Domain | None:
     """Look at what there is, and refuse to go on, before anything is changed."""
     domain = look(run.vm, run.virsh)
     check_node(run.vm, run.virsh)
+    run.networks = look_at_networks(run.vm, run.virsh)
+    refuse_different_networks(run.vm, run.networks)
     if makes_domain and domain is None:
         need("make the domain", "virt-install")
         run.vm.secrets()
         if not os.path.exists(run.vm.file("domain.xml")):
             check_osinfo(run.vm)
+    if makes_domain:
+        known = {state.network.name: state.facts for state in run.networks if state.facts}
+        run.reservations = look_at_reservations(run.vm, run.virsh, recorded_reservations(run.vm, domain), known)
     return domain
+
+
+def make_networks(run: Run) -> None:
+    """Make or start the declared networks."""
+    for state in run.networks:
+        if ensure_network(run.vm, run.virsh, state):
+            run.made_networks.append(state.network)
+
+
+def make_reservations(run: Run, domain: Domain | None) -> None:
+    """Make the reservations. What a network has is known only once it is there."""
+    if any(not state.active for state in run.networks):
+        run.reservations = look_at_reservations(run.vm, run.virsh, recorded_reservations(run.vm, domain))
+    carry_out_reservations(run.vm, run.virsh, run.reservations)
 
 
 def make_storage(run: Run, domain: Domain | None) -> None:
@@ -88,5 +115,5 @@ def define_new_domain(run: Run) -> None:
     try:
         define_domain(run.vm, run.virsh, domain_xml(run.vm, run.virsh, run.answers))
     except Problem:
-        take_back(run.vm, run.virsh, run.made_volumes, run.made_pools)
+        take_back(run.vm, run.virsh, run.made_volumes, run.made_pools, run.made_networks)
         raise

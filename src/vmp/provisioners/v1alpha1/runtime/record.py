@@ -19,6 +19,7 @@ from .conversation import Failed
 from .definition import definition_of, instance_id, is_current, seed_sum
 from .facts import Vm
 from .libvirt import MARK, NAMESPACE, Domain, parse
+from .network_records import Reservation
 from .say import Problem
 from .virsh import Virsh
 from .wording import Use
@@ -72,6 +73,13 @@ def recorded_vm(vm: Vm, record: Record) -> Vm | None:
         return Vm(vm.directory, {**others, **record.facts, "image": image})
     except (KeyError, TypeError, AttributeError, ValueError):
         return None  # somebody has edited it: then only the checksums tell
+
+
+def recorded_reservations(vm: Vm, domain: Domain | None) -> tuple[Reservation, ...]:
+    """Return the reservations that a domain was made with, as far as that is known."""
+    record = read_record(domain.xml) if domain else None
+    before = recorded_vm(vm, record) if record else None
+    return before.reservations if before else ()
 
 
 def read_record(xml: Element) -> Record | None:

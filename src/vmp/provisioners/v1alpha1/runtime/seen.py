@@ -48,7 +48,7 @@ def see(virsh: Virsh, vms: Sequence[Vm]) -> list[Seen | Problem | None]:
     found: list[Seen | Problem | None] = []
     for vm in vms:
         if vm not in there:
-            found.append(_foreign(vm) if vm.domain.name in domains.values() else None)
+            found.append(_not_ours(vm) if vm.domain.name in domains.values() else None)
             continue
         texts = [next(answers), next(answers)]
         facts = {volume.key: next(volumes) for volume in vm.volumes}
@@ -59,7 +59,7 @@ def see(virsh: Virsh, vms: Sequence[Vm]) -> list[Seen | Problem | None]:
         current, configured = [parse(str(text), f"libvirt's answer about domain {vm.domain.name}") for text in texts]
         record = read_record(configured)
         if record is None or configured.findtext("name") != vm.domain.name:
-            found.append(_foreign(vm))
+            found.append(_not_ours(vm))
             continue
         seen = Seen(current, configured, vm.domain.uuid in autostarted, facts, record, "")
         if record.parts and changed_parts(seen):
@@ -68,7 +68,7 @@ def see(virsh: Virsh, vms: Sequence[Vm]) -> list[Seen | Problem | None]:
     return found
 
 
-def _foreign(vm: Vm) -> Problem:
+def _not_ours(vm: Vm) -> Problem:
     return Problem(f"domain '{vm.domain.name}' is not as this provisioner made it", f"'{vm.make} status' says more")
 
 

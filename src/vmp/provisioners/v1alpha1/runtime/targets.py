@@ -6,18 +6,19 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 
-from .address import find_address, must_find, warn_loose
-from .applying import apply, diff
-from .facts import Volume
+from .address import must_find
+from .applying import apply
+from .differences import diff
 from .files import lock
 from .knobs import COMMAND, KNOBS
-from .libvirt import domain_state, look_at_domain, names
+from .libvirt import domain_state
 from .lifecycle import (
     build,
     clean,
     clean_all,
     create,
     create_domain,
+    create_network,
     create_pool,
     create_volume,
     delete,
@@ -27,24 +28,23 @@ from .lifecycle import (
     resume,
     save,
     start,
+    start_network,
     start_only,
     start_pool,
     stop,
     stop_all,
+    stop_network,
     stop_pool,
     suspend,
     up,
 )
-from .look import refuse_foreign_domain
 from .making import Run
 from .node import PATIENT, TRIES
 from .programs import have, need
-from .record import tell_stale
 from .say import Problem, show, write
 from .snapshot_targets import delete_snapshot, revert, snapshot, snapshots
 from .ssh import check_ssh, ssh_command
-from .storage import glance_at_volume, look_at_pool
-from .virsh import Virsh
+from .status import status
 from .volumes import clear_leftovers
 from .waiting import wait_ready
 
@@ -95,49 +95,6 @@ def execute(run: Run) -> None:
     os.execvp(shell, [shell])
 
 
-def status(run: Run) -> int:
-    """Print what there is; return 0 if the domain runs."""
-    vm, virsh = run.vm, run.virsh
-    domain = look_at_domain(virsh, vm.domain)
-    state = domain.state if domain else "not there"
-    if domain is not None:
-        info = virsh.ask("dominfo", f"--domain={vm.domain.uuid}").replace(" ", "")
-        state += ", saved" if "Managedsave:yes" in info else ""
-        state += ", transient" if "Persistent:no" in info else ""
-    _row("domain", vm.domain.name, state)
-    pools = {name: look_at_pool(virsh, name) for name in [*[pool.name for pool in vm.pools], *vm.domain.used_pools]}
-    for name, pool in pools.items():
-        _row("pool", name, "not there" if pool is None else "active" if pool.active else "not active")
-    active = [name for name, pool in pools.items() if pool and pool.active]
-    if vm.domain.networks:
-        networks, all_networks = names(virsh, "net-list"), names(virsh, "net-list", "--all")
-        for network in vm.domain.networks:
-            there = "not active" if network in all_networks else "not there"
-            _row("network", network, "active" if network in networks else there)
-    for volume in vm.volumes:
-        _row("volume", volume.key, _volume_state(virsh, volume, active))
-    if domain is None or domain.state != "running":
-        refuse_foreign_domain(vm, virsh, domain)
-        tell_stale(vm, virsh, domain)
-        return 1
-    found = find_address(vm, virsh)
-    _row("address", found.ip or "-", "" if found.ip else "not known")
-    warn_loose(vm, domain)
-    tell_stale(vm, virsh, domain)
-    return 0
-
-
-def _volume_state(virsh: Virsh, volume: Volume, active: list[str]) -> str:
-    if volume.pool not in active:
-        return "not known"
-    facts = glance_at_volume(virsh, volume.pool, volume.name)
-    return f"{facts.physical >> 20} MiB in {facts.path}" if facts else "not there"
-
-
-def _row(kind: str, name: str, state: str) -> None:
-    write(f"{kind:<8} {name:<40} {state}", stream=1)
-
-
 def help_(run: Run) -> None:
     """List the targets and knobs."""
     vm = run.vm
@@ -150,7 +107,7 @@ def help_(run: Run) -> None:
 HELP = """\
 make up                  build, create and start it
 make down                stop it, delete all but what is to be retained, clean
-make status              what there is: domain, pools, volumes, address
+make status              what there is: domain, pools, networks, volumes, address
 make diff                what differs between this directory and libvirt, and when apply brings it
 make apply               bring it: now where libvirt can, else at the next start; keeps every disk (FORCE=yes: see diff)
 
@@ -168,10 +125,11 @@ make wait-for-ready      wait for its address, SSH and cloud-init (also wait-for
 make exec [CMD=...]      bash, or CMD, here with its environment (LIBVIRT_DEFAULT_URI)
 
 make build               download the image, make the seed ISO
-make create              pools, volumes, domain (also create/pool, create/volume, create/domain)
-make start/pool, start/domain, stop/pool, stop/domain, stop-all
-make delete              domain, volumes, pools (also delete/domain, delete/volume, delete/pool); it pulls the plug
-make delete-all          retained volumes and pools too (also delete/volume-all, delete/pool-all)
+make create              networks, pools, volumes, domain (create/network, create/pool, create/volume, create/domain)
+make start/network, start/pool, start/domain, stop/network, stop/pool, stop/domain, stop-all
+make delete              domain (the plug is pulled), volumes, pools, networks, but for those to be retained
+                         (delete/domain, delete/volume, delete/pool, delete/network)
+make delete-all          retained ones too (delete/volume-all, delete/pool-all, delete/network-all)
 make clean, clean-all    remove the seed ISO; the downloaded image and domain.xml too
 
 V=1 shows each command of virsh, virt-install, curl and ssh as it is run (make up V=1).
@@ -185,14 +143,17 @@ TARGETS: Mapping[str, Callable[[Run], int | None]] = {
     "apply": apply,
     "build": build,
     "create": create,
+    "create/network": create_network,
     "create/pool": create_pool,
     "create/volume": create_volume,
     "create/domain": create_domain,
     "start": start,
+    "start/network": start_network,
     "start/pool": start_pool,
     "start/domain": start_only,
     "stop": stop,
     "stop/domain": stop,
+    "stop/network": stop_network,
     "stop/pool": stop_pool,
     "stop-all": stop_all,
     "restart": restart,
@@ -204,13 +165,15 @@ TARGETS: Mapping[str, Callable[[Run], int | None]] = {
     "snapshots": snapshots,
     "revert": revert,
     "snapshot/delete": delete_snapshot,
-    "delete": delete("domain", "volume", "pool"),
+    "delete": delete("domain", "volume", "pool", "network"),
     "delete/domain": delete("domain"),
     "delete/volume": delete("volume"),
     "delete/pool": delete("pool"),
-    "delete-all": delete("domain", "volume", "pool", all_=True),
+    "delete/network": delete("network"),
+    "delete-all": delete("domain", "volume", "pool", "network", all_=True),
     "delete/volume-all": delete("volume", all_=True),
     "delete/pool-all": delete("pool", all_=True),
+    "delete/network-all": delete("network", all_=True),
     "clean": clean,
     "clean-all": clean_all,
     "console": console,
@@ -225,7 +188,8 @@ TARGETS: Mapping[str, Callable[[Run], int | None]] = {
 
 _WITHOUT_VIRSH = frozenset(["help", "build", "clean", "clean-all", "exec", "ssh"])
 _TAKE_TURNS = frozenset(
-    ["up", "down", "apply", "build", "clean", "clean-all", "snapshot", "revert", "snapshot/delete"]
+    ["up", "down", "apply", "build", "start/network", "stop/network", "clean", "clean-all"]
+    + ["snapshot", "revert", "snapshot/delete"]
     + [name for name in TARGETS if name.startswith(("create", "delete"))]
 )
 """The targets that change this VM's files or objects: one at a time."""

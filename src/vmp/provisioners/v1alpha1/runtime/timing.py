@@ -12,7 +12,8 @@ NOW = "now"
 START = "at the next start"
 ANEW = "needs down up"
 BY_HAND = "with FORCE=yes"
-"""When `apply` brings a change. What needs `down up`, and what somebody has changed by hand, it refuses."""
+NEVER = "never by itself"
+"""When `apply` brings a change. It refuses what needs `down up`, what somebody has changed by hand, other networks."""
 
 
 def when_of(change: OptionChange, before: Vm, vm: Vm, current: Element) -> str:

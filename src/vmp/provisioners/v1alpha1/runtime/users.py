@@ -1,4 +1,7 @@
-"""Who uses a volume: the disks of every other domain, running or not, and the volumes and files that lie over it."""
+"""Who uses a volume: the disks of every other domain, running or not, and the volumes and files that lie over it.
+
+And who uses a network: the interfaces of every other domain, by the network's name or that of its bridge.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import shlex
 import struct
 import threading
 import time
+from xml.etree.ElementTree import Element
 
 from .conversation import Failed
 from .facts import Vm
@@ -18,7 +22,7 @@ from .virsh import Virsh
 
 
 class Users:
-    """The users of all volumes of a node."""
+    """The users of all volumes and networks of a node."""
 
     def __init__(self) -> None:
         self.paths: dict[str, tuple[str, str]] = {}
@@ -30,7 +34,7 @@ class Users:
         self._by: dict[str, list[str]] = {}
 
     def add(self, used: str, user: str) -> None:
-        """Note that a path, or a volume as pool/name, is used."""
+        """Note that a path, a volume as pool/name, `network NAME` or `bridge NAME` is used."""
         if user not in self._by.setdefault(used, []):
             self._by[used].append(user)
 
@@ -47,7 +51,7 @@ class Users:
 
 
 class LastingUsers:
-    """The users of a node's volumes, found once for all machines of a fleet that go at the same time.
+    """The users of a node's volumes and networks, found once for all machines of a fleet that go at the same time.
 
     After two seconds they are found anew: somebody may have made a domain on one of the volumes.
     """
@@ -67,7 +71,7 @@ class LastingUsers:
 
 
 def find_users(vm: Vm, virsh: Virsh) -> Users:
-    """Find all users of the node's volumes. Domains come last: a new one may have come."""
+    """Find all users of the node's volumes and networks. Domains come last: a new one may have come."""
     users = Users()
     for pool in names(virsh, "pool-list"):
         for name, path in list_volumes(virsh, pool).items():
@@ -92,7 +96,9 @@ def find_users(vm: Vm, virsh: Virsh) -> Users:
 
 
 def _add_domain(vm: Vm, users: Users, name: str, answer: str) -> None:
-    for source in disk_sources(parse(answer, f"libvirt's answer about domain {name}")):
+    xml = parse(answer, f"libvirt's answer about domain {name}")
+    add_interfaces(users, name, xml)
+    for source in disk_sources(xml):
         users.add(source, f"domain {name}")
         # libvirt tells what a file lies over if it is a volume, or the disk of a running domain. Else we read the file.
         while source.startswith("/") and not _is_device(source) and source not in users.paths:
@@ -105,6 +111,14 @@ def _add_domain(vm: Vm, users: Users, name: str, answer: str) -> None:
                 break
             users.add(over, f"domain {name}")
             source = over
+
+
+def add_interfaces(users: Users, name: str, xml: Element) -> None:
+    """Note the networks and bridges that the interfaces of a domain are on."""
+    for source in xml.iterfind("devices/interface/source"):
+        for kind, key in (("network", "network"), ("bridge", "bridge"), ("bridge", "dev")):
+            if source.get(key):
+                users.add(f"{kind} {source.get(key)}", f"domain {name}")
 
 
 def _is_device(path: str) -> bool:

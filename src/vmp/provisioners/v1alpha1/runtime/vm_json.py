@@ -7,10 +7,14 @@ from typing import Any
 
 from .say import Problem
 
-_TRUTHS = frozenset("askEachTime autostart byNode password readOnly secrets shared".split())
-_LISTS = frozenset("derivedMacs itemNames networks options pools usedPools virtInstall volumes".split())
-_RECORDS = frozenset("archive backing checksum connection domain image knobs seed ssh".split())
+_TRUTHS = frozenset("askEachTime autostart byNode localOnly password readOnly secrets shared".split())
+_LISTS = frozenset("derivedMacs forwarders hostnames hosts ips itemNames networks options".split()) | frozenset(
+    "pools reservations usedPools virtInstall volumes".split()
+)
+_RECORDS = frozenset("archive backing checksum connection dhcp dns domain forward image knobs seed ssh".split())
 """The keys whose values are no texts."""
+_OF_RECORDS = frozenset("pools volumes networks reservations networks.ips networks.dns.hosts".split())
+"""The lists whose items are records; those of all others are texts."""
 
 
 def read_json(path: str, name: str, meaning: str) -> Any:
@@ -33,7 +37,7 @@ def check_kinds(facts: dict[str, Any], place: str = "") -> None:
             continue
         kind = bool if key in _TRUTHS else list if key in _LISTS else dict if key in _RECORDS else str
         _check_kind(f"{place}{key}", value, kind)
-        inner = dict if not place and key in ("pools", "volumes") else str
+        inner = dict if f"{place}{key}" in _OF_RECORDS else str
         for item in value if isinstance(value, list) else ():
             _check_kind(f"an item of {place}{key}", item, inner)
         for record in value if inner is dict else [value] if kind is dict else ():
