@@ -266,7 +266,14 @@ def test_the_advanced_example_compiles_without_a_diagnostic(advanced: Path) -> N
     assert sorted(path.name for path in (advanced / "out").iterdir()) == VMS
 
 
-@pytest.mark.parametrize("example", ["basic", "advanced"])
+def test_the_cluster_example_compiles_without_a_diagnostic(tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLES / "cluster", tmp_path / "cluster", ignore=shutil.ignore_patterns("out"))
+    run(*VMP, "--registry", EXAMPLES / "cluster/registry.yaml", "check")
+    run("make", "-C", tmp_path / "cluster", "gen", f"VMP={' '.join(VMP)}")
+    assert run("make", "-s", "-C", tmp_path / "cluster/out", "list").split() == ["node-1", "node-2", "node-3"]
+
+
+@pytest.mark.parametrize("example", ["basic", "advanced", "cluster"])
 def test_clean_removes_what_gen_wrote_and_nothing_else(example: str, tmp_path: Path) -> None:
     copy = tmp_path / example
     shutil.copytree(EXAMPLES / example, copy, ignore=shutil.ignore_patterns("out", "vm1"))
@@ -284,7 +291,7 @@ def test_clean_removes_what_gen_wrote_and_nothing_else(example: str, tmp_path: P
     run("make", "-C", copy, "clean")
     run("make", "-C", copy, "clean")
     kept = [generated, generated / "known_hosts", generated / "mine", generated / "mine" / "notes.txt"]
-    if example == "advanced":
+    if example != "basic":
         kept.append(copy / "out")
     assert sorted(copy.rglob("*")) == sorted([*before, *kept])
 
@@ -370,6 +377,11 @@ def test_mix_ins_change_only_what_they_are_for(configurations: dict[str, dict[st
     assert ethernet["addresses"] == ["192.168.122.11/24"]
     assert app["ssh"]["host"] == "192.168.122.11"
     assert app["cloudInit"]["noCloud"]["data"]["user-data"]["ssh_authorized_keys"]
+
+    cache = configurations["cache"]["vm"]
+    (reservation,) = cache["libvirt"]["reservations"]
+    assert reservation["address"] == "192.168.122.21"
+    assert reservation["interface"] == cache["libvirt"]["domain"]["virtInstall"]["network"][0]["name"]
 
     rocky = configurations["rocky"]["vm"]
     assert rocky["ssh"]["options"]["StrictHostKeyChecking"] in ("no", ["no"])
