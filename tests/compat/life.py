@@ -2,8 +2,8 @@
 
     life.py SCENE BASE TOOLS
 
-SCENE is live, uefi, cloud or fleet. BASE holds the directories that vmp wrote elsewhere, TOOLS is the folder of
-console.py. The last line that it prints are the versions of what was used, as JSON. It runs under Python 3.9, too.
+SCENE is live, uefi, cloud, fleet or network. BASE holds the directories that vmp wrote elsewhere, TOOLS is the folder
+of console.py. The last line that it prints are the versions of what was used, as JSON. It runs under Python 3.9, too.
 """
 
 from __future__ import annotations
@@ -283,6 +283,48 @@ def libvirt_version() -> tuple[int, ...]:
     return tuple(map(int, versions()["libvirt"].split(".")))
 
 
+def network(base: Path) -> None:
+    """VMs on a network of their own: known addresses, DNS, changes while it runs, and a network that differs."""
+    web, db, changed = [Vm(base / "network" / name) for name in ("web", "db", "changed")]
+    before = virsh("net-list", "--all")
+    expect(web.make("up"), "created network lab", "reservation 10.20.0.11 for ", ": added", "started domain web")
+    assert web.make("up") == "web: is running\n"
+    web.make("wait-for-ready")
+    expect(web.make("ssh", "CMD=ip -4 addr"), " 10.20.0.11/24 ")
+    expect(db.make("create"), "reservation 10.20.0.12 for ", ": added")
+    expect(virsh("net-dumpxml", "lab", "--inactive"), "name='web' ip='10.20.0.11'", "name='db' ip='10.20.0.12'")
+
+    virsh("net-update", "lab", "delete", "dns-host", "<host ip='10.20.0.1'/>", "--live", "--config")
+    gate = "<host ip='10.20.0.1'><hostname>more</hostname></host>"
+    virsh("net-update", "lab", "add-last", "dns-host", gate, "--live", "--config")
+    expect(db.make("create"), "added 10.20.0.1 gate to the DNS of network lab")
+    expect(virsh("net-dumpxml", "lab"), "<hostname>more</hostname>", "<hostname>gate</hostname>")
+    virsh("net-update", "lab", "modify", "ip-dhcp-host", entry(db, "10.20.0.77"), "--config")
+    expect(db.make("create"), ": was 10.20.0.77 db")
+
+    foreign = "<host mac='52:54:00:00:00:01' name='other' ip='10.20.0.99'/>"
+    virsh("net-update", "lab", "add-last", "ip-dhcp-host", foreign, "--live", "--config")
+    expect(changed.make("up", code=2), f"an entry of somebody else: {foreign}")
+    facts = changed.directory / "vm.json"
+    facts.write_text(facts.read_text().replace('"mtu": "1400"', '"mtu": "1500"'))
+    expect(changed.make("up", code=2), "lab: mtu 1400 → 1500")
+
+    expect(web.make("stop/network"), "left network lab alone: domain web is on it")
+    expect(web.make("down", FAST), ": removed", "kept network lab: domain db uses it")
+    expect(web.make("stop/network"), "stopped network lab")
+    expect(db.make("start"), "started network lab", "started domain db")
+    expect(db.make("delete-all", FAST), "deleted network lab")
+    web.make("delete-all", "clean-all")
+    db.make("clean-all")
+    assert virsh("net-list", "--all") == before
+
+
+def entry(vm: Vm, address: str) -> str:
+    """Return the entry of a VM in the DHCP of a network, with another address."""
+    (reservation,) = json.loads((vm.directory / "vm.json").read_text())["reservations"]
+    return f"<host mac='{reservation['mac']}' name='{reservation['hostname']}' ip='{address}'/>"
+
+
 def versions() -> dict[str, str]:
     """Return the versions of all that was used."""
     lines = virsh("version").splitlines()
@@ -303,7 +345,7 @@ def main(scene: str, base: Path, tools: str) -> None:
     virsh("pool-define-as", "default", "dir", "--target", str(IMAGES))
     virsh("pool-start", "default")
     before = inventory()
-    {"live": live, "uefi": uefi, "cloud": cloud, "fleet": fleet}[scene](base)
+    {"live": live, "uefi": uefi, "cloud": cloud, "fleet": fleet, "network": network}[scene](base)
     left = [line for line in inventory() if line not in before]
     assert not left, f"what is left: {left}"
     print(json.dumps(versions()))

@@ -18,7 +18,7 @@ from guest_registries import cloud, live
 from world import ROOT, generate
 
 SUITES = os.environ.get("SUITES", "trixie").split()
-SCENES = ["live", "uefi", "cloud", "fleet"]
+SCENES = ["live", "uefi", "cloud", "fleet", "network"]
 
 OLD = ["bullseye"]
 """Releases whose osinfo database does not know `linux2022`."""
@@ -27,6 +27,29 @@ LIFE = Path(__file__).parent / "life.py"
 LAB = ROOT / "tests/lab"
 ONE = "  - {name: web, template: cloud}\n"
 THREE = "".join(f"  - {{name: {name}, template: cloud}}\n" for name in "abc")
+ON_LAB = """  - name: {name}
+    template: cloud
+    libvirt:
+      domain:
+        virtInstall:
+          network: [{{name: default, $patch: replace, options: {{network: lab, model: virtio}}}}]
+      networks:
+        - name: lab
+          bridge: br-lab
+          domain: {{name: lab.test, localOnly: true}}
+          mtu: 1400
+          ips:
+            - {{address: 10.20.0.1, prefix: 24, dhcp: {{start: 10.20.0.100, end: 10.20.0.200}}}}
+            - {{address: "fd00:20::1", prefix: 64}}
+          dns: {{forwarders: [9.9.9.9], hosts: [{{ip: 10.20.0.1, hostnames: [gate]}}]}}
+          deletionPolicy: Delete
+      reservations: [{{network: lab, interface: default, address: {address}, hostname: "{hostname}"}}]
+"""
+ON_LAB_VMS = [
+    {"name": "web", "address": "10.20.0.11", "hostname": "web"},
+    {"name": "db", "address": "10.20.0.12", "hostname": "db"},
+    {"name": "changed", "address": "10.20.0.13", "hostname": "other"},
+]
 
 Table = dict[str, dict[str, str]]
 
@@ -50,6 +73,8 @@ def registry(scene: str, iso: Path, disk: Path, key: Path) -> str:
         return cloud(disk, key, ONE)
     if scene == "fleet":
         return cloud(disk, key, THREE, memory=128)
+    if scene == "network":
+        return cloud(disk, key, "".join([ON_LAB.format(**vm) for vm in ON_LAB_VMS]), memory=128)
     text = live(iso)
     return text if scene == "live" else text.replace("osinfo: linux2022", "osinfo: linux2022\n          boot: uefi")
 

@@ -45,6 +45,9 @@ def ip(*arguments: str) -> str:
     return subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True).stdout
 
 
+FOREIGN = """<domain type='qemu'><name>foreign</name><memory>65536</memory><os><type>hvm</type></os>
+<devices><interface type='{kind}'><source {kind}='{name}'/></interface></devices></domain>"""
+
 IPS6 = [{"address": "FD00:20:0::1", "prefix": 64, "dhcp": {"start": "fd00:20::100", "end": "fd00:20::1ff"}}]
 
 
@@ -84,9 +87,11 @@ def test_a_network_of_each_kind_is_made_and_started_for_its_vm_and_goes_with_it(
     assert "lab" not in network_names()
 
 
-def test_a_network_over_a_bridge_that_exists_uses_it_and_leaves_it(made: Callable[..., Vm]) -> None:
+def test_a_network_over_a_bridge_that_exists_uses_it_and_leaves_it(made: Callable[..., Vm], tmp_path: Path) -> None:
     ip("link", "add", "br-own", "type", "bridge")
     ip("link", "set", "br-own", "up")
+    (tmp_path / "foreign.xml").write_text(FOREIGN.format(kind="bridge", name="br-own"))
+    virsh("define", str(tmp_path / "foreign.xml"))  # on the bridge by itself, which stays
     try:
         web = made({"name": "lan", "forward": {"mode": "bridge"}, "bridge": "br-own", "deletionPolicy": "Delete"})
         web.make("up")
@@ -95,6 +100,7 @@ def test_a_network_over_a_bridge_that_exists_uses_it_and_leaves_it(made: Callabl
         web.make("down")
         assert "lan" not in network_names() and "br-own" in ip("-o", "link")
     finally:
+        virsh("undefine", "foreign")
         ip("link", "delete", "br-own")
 
 
@@ -166,10 +172,6 @@ def test_a_network_goes_with_the_last_of_two_vms_that_are_on_it(image: Path, bas
     vms["a"].make("delete-all")
 
 
-FOREIGN = """<domain type='qemu'><name>foreign</name><memory>65536</memory><os><type>hvm</type></os>
-<devices><interface type='{kind}'><source {kind}='{name}'/></interface></devices></domain>"""
-
-
 @pytest.mark.parametrize(("kind", "name"), [("network", "lab"), ("bridge", "br-lab")])
 def test_a_network_is_kept_for_a_domain_that_is_off_and_on_it_by_name_or_bridge(
     made: Callable[..., Vm], tmp_path: Path, kind: str, name: str
@@ -193,6 +195,8 @@ def test_an_inactive_network_is_started_and_starts_with_its_node_again(made: Cal
     virsh("net-destroy", "lab")
     virsh("net-autostart", "lab", "--disable")
     assert "not active" in web.make("status", check=False).stdout
+    refused = web.make("start/domain", check=False)
+    assert refused.returncode != 0 and "'make start/network' starts it" in refused.stderr
     assert "web: started network lab\n" in web.make(target).stderr
     assert "lab" in network_names("--autostart")
     assert domain_state() == ("shut off" if "/" in target else "running")

@@ -55,7 +55,8 @@ CHANGES = frozenset(
     " vol-delete vol-resize define autostart start shutdown destroy undefine"
     " metadata blockresize attach-device detach-device setvcpus desc"
     " suspend resume managedsave managedsave-remove"
-    " snapshot-create snapshot-create-as snapshot-revert snapshot-delete pool-create-as vol-clone".split()
+    " snapshot-create snapshot-create-as snapshot-revert snapshot-delete pool-create-as vol-clone"
+    " net-define net-autostart net-start net-update net-destroy net-undefine".split()
 )
 """The commands of virsh that change something: between two of the others it does not matter when a run ends."""
 

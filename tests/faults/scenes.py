@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 import server
 from guest_registries import cloud
@@ -94,6 +95,15 @@ DATA_VOLUME = """        - name: data.qcow2
           capacity: 1M
 """
 UEFI = ("memory: 64", "memory: 128\n          boot: uefi")
+NETWORKED = """
+      networks:
+        - name: lab
+          ips: [{address: 10.20.0.1, prefix: 24, dhcp: {start: 10.20.0.100, end: 10.20.0.200}}]
+          dns: {hosts: [{ip: 10.20.0.9, hostnames: [db]}]}
+          deletionPolicy: Delete
+      reservations: [{network: lab, interface: default, address: "{ADDRESS}"}]
+"""
+"""What the template has besides in the scenes of networks."""
 
 HERE = 'libvirt: {connection: {uri: "qemu:///system"}}'
 BY_NODE = f'libvirt: {{connection: {{uri: "qemu+ssh://root@127.0.0.1:{PORT}/system"}}, imageDownload: node}}'
@@ -147,12 +157,19 @@ class Stage:
         remove_all()
         shutil.rmtree(self.base, ignore_errors=True)
 
-    def fresh(self, *, by_node: bool = False, uefi: bool = False) -> dict[str, Vm]:
+    def fresh(self, *, by_node: bool = False, networked: bool = False, uefi: bool = False) -> dict[str, Vm]:
         """Return VMs that have just been generated, with nothing else there."""
         self.clear()
-        written = self.folder / ("written-for-node" if by_node else "written-uefi" if uefi else "written")
+        kind = "-for-node" if by_node else "-networked" if networked else "-uefi" if uefi else ""
+        written = self.folder / f"written{kind}"
         if not written.exists():
             registry = REGISTRY.format(url=self.server.url("").rstrip("/"))
+            if networked:
+                registry = registry.replace("network: default}", "network: lab}")
+                registry = registry.replace("\n      pools:", NETWORKED + "      pools:")
+                for number, name in enumerate(("vm", "other")):
+                    vm = f"  - name: {name}\n"
+                    registry = registry.replace(vm, f"{vm}    vars: {{ADDRESS: 10.20.0.1{number}}}\n")
             registry = registry.replace(HERE, BY_NODE) if by_node else registry
             generate(registry.replace(*UEFI) if uefi else registry, written, "--fleet")
         shutil.copytree(written, self.base)
@@ -269,6 +286,42 @@ def begin_by_node(stage: Stage, anew: bool) -> Vm:
     return stage.fresh(by_node=True)["vm"]
 
 
+def begin_network(stage: Stage, anew: bool) -> Vm:
+    return stage.fresh(networked=True)["vm"]
+
+
+def begin_reservation(stage: Stage, anew: bool) -> Vm:
+    """Its network and its volumes are there, and another VM has an address reserved."""
+    if anew:
+        stage.fresh(networked=True)["other"].make("create")
+        Vm(stage.base / "vm").make("create")
+    vm = Vm(stage.base / "vm")
+    vm.make("delete/domain")
+    return vm
+
+
+def begin_hosts(stage: Stage, anew: bool) -> Vm:
+    """The DNS of its network has another name for the declared address, and its DHCP another address for the VM."""
+    if anew:
+        stage.fresh(networked=True)["vm"].make("create")
+    host = "<host ip='10.20.0.9'><hostname>more</hostname></host>"
+    (entry,) = ElementTree.fromstring(virsh("net-dumpxml", "lab")).iterfind("ip/dhcp/host")
+    entry.set("ip", "10.20.0.77")
+    commands = [("delete", "dns-host", "<host ip='10.20.0.9'/>"), ("add-last", "dns-host", host)]
+    commands.append(("modify", "ip-dhcp-host", ElementTree.tostring(entry, encoding="unicode").strip()))
+    for command in commands:
+        virsh("net-update", "lab", *command, "--live", "--config")
+    return Vm(stage.base / "vm")
+
+
+def begin_networked(stage: Stage, anew: bool) -> Vm:
+    if anew:
+        stage.fresh(networked=True)
+    vm = Vm(stage.base / "vm")
+    vm.make("create")
+    return vm
+
+
 def begin_guest(stage: Stage, anew: bool) -> Vm:
     """A guest that is ready, and whose host key is not known yet."""
     if anew:
@@ -379,6 +432,10 @@ SCENES = {
         Scene("fleet-up", ("up",), begin_fleet),
         Scene("fleet-down", ("down", PLUG), begin_running_fleet),
         Scene("delete-all-shared", ("delete-all",), begin_shared, kept=SHARED),
+        Scene("create-network", ("create/network",), begin_network),
+        Scene("create-reservation", ("create/domain",), begin_reservation, kept=("other",)),
+        Scene("create-hosts", ("create",), begin_hosts),
+        Scene("delete-network", ("delete/domain", "delete/network"), begin_networked),
         Scene(
             "wait-for-ready", ("wait-for-ready",), begin_guest, kept=("",), unpredictable=("known_hosts", "boot.qcow2")
         ),

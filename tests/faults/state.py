@@ -29,8 +29,7 @@ def libvirt(unpredictable: frozenset[str] = frozenset()) -> State:
     uuids = virsh("list", "--all", "--uuid").split()
     pools = [line.strip() for line in virsh("pool-list", "--all", "--name").splitlines() if line.strip()]
     active = virsh("pool-list", "--name").split()
-    networks = virsh("net-list", "--name").split()
-    state = {f"network {name}": "active" for name in networks}
+    state = networks()
     for uuid in uuids:
         xml, facts, details = batch(["dumpxml", "--inactive", uuid], ["domstate", uuid], ["dominfo", uuid])
         name = ElementTree.fromstring(xml).findtext("name")
@@ -59,6 +58,17 @@ def _snapshots_in(path: Path) -> list[str]:
     words = ["qemu-img", "info", "--force-share", "--output=json", str(path)]
     found = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
     return [f"{snapshot['name']} ({snapshot['vm-state-size'] > 0})" for snapshot in found.get("snapshots", [])]
+
+
+def networks() -> State:
+    """Return the networks as they work now and as they start next, with all that is reserved in them."""
+    active, starting = [virsh("net-list", *words, "--name").split() for words in ((), ("--all", "--autostart"))]
+    state = {}
+    for name in virsh("net-list", "--all", "--name").split():
+        live, lasting = batch(["net-dumpxml", name], ["net-dumpxml", "--inactive", name])
+        how = f"{'active' if name in active else 'inactive'} {'autostart' if name in starting else ''}"
+        state[f"network {name}"] = " ".join([how, *[_without(xml, "uuid mac") for xml in (live, lasting)]])
+    return state
 
 
 def volumes(pool: str) -> State:

@@ -130,7 +130,7 @@ def start_network(run: Run) -> None:
 def start_only(run: Run) -> None:
     """Start the domain."""
     domain = prepare(run)
-    refuse_missing_networks(run.vm, run.networks)
+    refuse_missing_networks(run.vm, run.networks, inactive=True)
     start_existing(run, domain)
 
 

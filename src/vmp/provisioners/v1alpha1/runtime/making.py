@@ -9,7 +9,7 @@ from .domain import define_domain
 from .domain_xml import Answers, domain_xml
 from .facts import Pool, Vm, Volume
 from .image import build_image, need_for_image
-from .libvirt import Domain
+from .libvirt import RUNNING, Domain
 from .look import check_node, look
 from .network_records import Network
 from .networks import NetworkState, ensure_network, look_at_networks, refuse_different_networks
@@ -73,6 +73,9 @@ def make_reservations(run: Run, domain: Domain | None) -> None:
     if any(not state.active for state in run.networks):
         run.reservations = look_at_reservations(run.vm, run.virsh, recorded_reservations(run.vm, domain))
     carry_out_reservations(run.vm, run.virsh, run.reservations)
+    new = any("--live" in step.flags and step.kind in ("add", "modify") for step in run.reservations)
+    if new and domain is not None and domain.state in (*RUNNING, "paused"):
+        run.vm.say(f"the guest takes its address when its lease is renewed, or at '{run.vm.make} restart'")
 
 
 def make_storage(run: Run, domain: Domain | None) -> None:

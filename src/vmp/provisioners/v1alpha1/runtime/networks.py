@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from .conversation import Failed
 from .facts import Vm
 from .files import scratch
-from .network_facts import NetworkFacts, look_at_network_facts
+from .network_facts import NetworkFacts, look_at_network_facts, plain_address
 from .network_records import DnsHost, Network
 from .network_xml import differences_of, dns_host_xml, missing_hosts_in, names_in_dns, network_xml
 from .say import Problem
@@ -57,8 +58,11 @@ def look_at_network(virsh: Virsh, network: Network) -> NetworkState:
 def _state_of_network(network: Network, facts: NetworkFacts | None) -> NetworkState:
     if facts is None:
         return NetworkState(network, None, [], [])
-    hosts = [host for _, xml in facts.places() for host in missing_hosts_in(network, xml)]
-    return NetworkState(network, facts, differences_of(network, facts.xml), list(dict.fromkeys(hosts)))
+    lacking: dict[str, dict[str, None]] = {}
+    for host in [host for _, xml in facts.places() for host in missing_hosts_in(network, xml)]:
+        lacking.setdefault(host.ip, {}).update(dict.fromkeys(host.hostnames))
+    hosts = [DnsHost(ip, tuple(names)) for ip, names in lacking.items()]
+    return NetworkState(network, facts, differences_of(network, facts.xml), hosts)
 
 
 def refuse_different_networks(vm: Vm, states: Sequence[NetworkState]) -> None:
@@ -124,40 +128,40 @@ def _start(vm: Vm, virsh: Virsh, network: Network, made: bool) -> bool:
 
 
 def _add_hosts(vm: Vm, virsh: Virsh, state: NetworkState) -> None:
-    """Add what the network's DNS lacks. libvirt can add and delete hosts, and not modify them: one with other names
-    goes and comes back with all names in one breath, so that no names are lost if this run is killed."""
-    name = state.network.name
+    """Add what the network's DNS lacks. Names that others have given to an address stay."""
+    failures: list[str] = []
     for host in state.missing_hosts:
-        updates: dict[tuple[tuple[str, ...], ...], list[str]] = {}
-        for flag, xml in state.facts.places() if state.facts else ():
-            there = names_in_dns(xml, host.ip)
-            lacking = [word for word in host.hostnames if word not in there]
-            if lacking:
-                gone = [("delete", f"<host ip='{host.ip}'/>")] if there else []
-                updates.setdefault(
-                    (*gone, ("add-last", dns_host_xml(host.ip, (*there, *lacking)))),
-                    [],
-                ).append(flag)
-        for commands, flags in updates.items():
-            virsh.ask_all(
-                *[
-                    (
-                        "net-update",
-                        f"--network={name}",
-                        f"--command={command}",
-                        "--section=dns-host",
-                        f"--xml={xml}",
-                        *flags,
-                    )
-                    for command, xml in commands
-                ]
-            )
+        for commands in _commands_for_host(state, host.ip):
+            failures += [str(answer) for answer in virsh.ask_all(*commands) if isinstance(answer, Failed)]
     left = look_at_network(virsh, state.network).missing_hosts
     if left:
         line = "; ".join([f"{host.ip} {' '.join(host.hostnames)}" for host in left])
-        raise Problem(f"could not add to the DNS of network {name}: {line}")
+        raise Problem(f"could not add to the DNS of network {state.network.name}: {line}", *failures)
     for host in state.missing_hosts:
-        vm.say(f"added {host.ip} {' '.join(host.hostnames)} to the DNS of network {name}")
+        vm.say(f"added {host.ip} {' '.join(host.hostnames)} to the DNS of network {state.network.name}")
+
+
+def _commands_for_host(state: NetworkState, ip: str) -> Iterator[list[tuple[str, ...]]]:
+    """Yield what is to be told in one breath so that all names of an address are there, now and at the next start.
+
+    libvirt can add and delete hosts, and not modify them: one with other names goes, and comes back with all. That is
+    done in one place after the other, so that the names are still known if this run is killed in between.
+    """
+    places = list(state.facts.places()) if state.facts else []
+    there = {flag: names_in_dns(xml, ip) for flag, xml in places}
+    declared = [
+        name for host in state.network.hosts if plain_address(host.ip) == plain_address(ip) for name in host.hostnames
+    ]
+    all_names = tuple(dict.fromkeys([*[name for names in there.values() for name in names], *declared]))
+    network = ("net-update", f"--network={state.network.name}", "--section=dns-host")
+    add = (*network, "--command=add-last", f"--xml={dns_host_xml(ip, all_names)}")
+    if not any(there.values()):
+        yield [(*add, *there)]
+        return
+    for flag, names in there.items():
+        if not set(declared) <= set(names):
+            delete = [(*network, "--command=delete", f"--xml=<host ip='{ip}'/>", flag)] if names else []
+            yield [*delete, (*add, flag)]
 
 
 def start_stopped_networks(vm: Vm, virsh: Virsh, states: Sequence[NetworkState]) -> None:
@@ -167,10 +171,11 @@ def start_stopped_networks(vm: Vm, virsh: Virsh, states: Sequence[NetworkState])
             ensure_network(vm, virsh, state)
 
 
-def refuse_missing_networks(vm: Vm, states: Sequence[NetworkState]) -> None:
-    """Refuse to start a domain on a network that is not there."""
+def refuse_missing_networks(vm: Vm, states: Sequence[NetworkState], *, inactive: bool = False) -> None:
+    """Refuse to start a domain on a declared network that is not there, or is ``inactive``."""
     for state in states:
-        if state.facts is None and state.network.name in vm.domain.networks:
-            raise Problem(
-                f"there is no network '{state.network.name}' on {vm.uri}", f"'{vm.make} create/network' makes it"
-            )
+        name = state.network.name
+        if state.facts is None and name in vm.domain.networks:
+            raise Problem(f"there is no network '{name}' on {vm.uri}", f"'{vm.make} create/network' makes it")
+        if inactive and not state.active and name in vm.domain.networks:
+            raise Problem(f"network '{name}' is not active on {vm.uri}", f"'{vm.make} start/network' starts it")

@@ -50,9 +50,12 @@ def _running_users(virsh: Virsh) -> Users:
 
 
 def user_of_network(users: Users, state: NetworkState) -> str:
-    """Return who is on a network, by its name or by its bridge, or ''."""
+    """Return who is on a network, by its name or by its bridge, or ''.
+
+    A bridge that was there before the network stays, so those who are on it by themselves do not use the network.
+    """
     bridge = state.facts.xml.find("bridge") if state.facts else None
-    name = "" if bridge is None else bridge.get("name", "")
+    name = "" if bridge is None or state.network.mode == "bridge" else bridge.get("name", "")
     return users.user_of(f"network {state.network.name}", f"bridge {name}")
 
 
