@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -406,4 +405,3 @@ def test_a_network_that_no_interface_is_on_is_made_as_well(image: Path, base: Pa
     assert "web: created network lab\n" in web.make("up").stderr
     web.make("delete-all")
     assert "lab" not in network_names()
-    shutil.rmtree(base)

@@ -275,3 +275,29 @@ def test_a_users_own_session_works_without_root(tmp_path_factory: pytest.TempPat
     finally:
         for path in home.rglob("*.pid"):
             print("session daemon", path, file=sys.stderr)
+
+
+ON_LAB = """  - name: web
+    template: cloud
+    libvirt:
+      domain: {virtInstall: {network: [{name: default, $patch: replace, options: {network: lab, model: virtio}}]}}
+      networks:
+        - name: lab
+          ips: [{address: 10.20.0.1, prefix: 24}]
+          dns: {hosts: [{ip: 10.20.0.9, hostnames: [db]}]}
+          deletionPolicy: Delete
+      reservations: [{network: lab, interface: default, address: 10.20.0.11}]
+"""
+
+
+def test_a_network_and_a_known_address_on_a_remote_node(
+    node: RemoteNode, link: Link, tiny_disk: Path, ssh_key: Path, base: Path
+) -> None:
+    vm = generate(registry(tiny_disk, ssh_key, f"qemu+ssh://root@127.0.0.1:{link.port}/system", ON_LAB), base)["web"]
+    vm.make("up", "wait-for-ready")
+    assert vm.make("ip").stdout == "10.20.0.11\n"
+    assert " 10.20.0.11/24 " in vm.ssh("ip -4 -o addr show dev eth0")
+    assert "name='web' ip='10.20.0.11'" in node.run("virsh", "net-dumpxml", "--inactive", "lab")
+    assert vm.make("up").stderr == "web: is running\n"
+    vm.make("delete-all", FAST)
+    assert node.run("virsh", "-q", "net-list", "--all", "--name").split() == ["default"]
