@@ -315,6 +315,18 @@ def test_a_new_network_that_cannot_start_is_taken_back_with_the_reason(made: Cal
     assert inventory() == before
 
 
+def test_a_bridge_that_is_left_over_is_named_with_the_command_that_deletes_it(made: Callable[..., Vm]) -> None:
+    web = made(FULL)
+    before = inventory()
+    ip("link", "add", "br-lab", "type", "bridge")  # as a libvirtd leaves it that dies while it starts the network
+    refused = web.make("up", check=False)
+    assert refused.returncode != 0 and "could not start network lab" in refused.stderr
+    assert inventory() == before
+    command = refused.stderr.partition("delete it there: ")[2].splitlines()[0]
+    subprocess.run(command.split(), check=True)
+    assert "web: created network lab\n" in web.make("up").stderr
+
+
 def test_a_network_is_stopped_once_no_running_domain_is_on_it(image: Path, base: Path) -> None:
     vms = generate(blank(image, vm("a", "lab", networks=[LAB]) + vm("b", "lab", networks=[LAB])), base)
     vms["a"].make("up")

@@ -48,6 +48,7 @@ DANGEROUS = [
     Fault("create-hosts", "virsh net-update", 4, "lost-after"),
     Fault("create-hosts", "virsh net-dumpxml", 1, "lost-after"),
     Fault("delete-network", "virsh net-update", 1, "lost-after"),
+    Fault("delete-network", "virsh net-destroy", 1, "fail-before"),
     Fault("delete-network", "virsh net-destroy", 1, "kill-after"),
     Fault("delete-network", "virsh net-undefine", 1, "lost-after"),
     # what other VMs use stays

@@ -12,6 +12,7 @@ from .files import scratch
 from .network_facts import NetworkFacts, look_at_network_facts, plain_address
 from .network_records import DnsHost, Network
 from .network_xml import differences_of, dns_host_xml, missing_hosts_in, names_in_dns, network_xml
+from .node import ask_node
 from .say import Problem
 from .virsh import Virsh
 
@@ -120,11 +121,25 @@ def _start(vm: Vm, virsh: Virsh, network: Network, made: bool) -> bool:
     failure = virsh.try_("net-start", f"--network={network.name}")
     if not failure:
         return True
-    if look_at_network(virsh, network).active:  # another run has started it at this moment
+    state = look_at_network(virsh, network)
+    if state.active:  # another run has started it at this moment
         return made
+    hints = _hints_of_bridge(vm, state)
     if made:
         virsh.try_("net-undefine", f"--network={network.name}")
-    raise Problem(f"could not start network {network.name}", failure)
+    raise Problem(f"could not start network {network.name}", failure, *hints)
+
+
+def _hints_of_bridge(vm: Vm, state: NetworkState) -> list[str]:
+    """Return the way out where a bridge of that name is there: libvirt makes one, and takes none that exists."""
+    found = state.facts.xml.find("bridge") if state.facts and state.network.mode != "bridge" else None
+    bridge = "" if found is None else found.get("name", "")
+    if not bridge or ask_node(vm, f"test -e /sys/class/net/{shlex.quote(bridge)}").code:
+        return []
+    return [
+        f"node {vm.node} has a device {bridge} already: somebody else's, or left by a libvirtd that was killed as it",
+        f"made it; if nobody needs it, delete it there: ip link delete {shlex.quote(bridge)}",
+    ]
 
 
 def _add_hosts(vm: Vm, virsh: Virsh, state: NetworkState) -> None:

@@ -85,7 +85,9 @@ def delete_networks(
 
 def _delete_network(virsh: Virsh, network: Network) -> bool:
     """Delete a network; return whether this run has done it, and not another one."""
-    virsh.try_("net-destroy", f"--network={network.name}")
+    failure = virsh.try_("net-destroy", f"--network={network.name}")
+    if failure and look_at_network(virsh, network).active:  # undefined now, it would go on without a definition
+        raise Problem("could not delete everything", f"network {network.name}: {failure}")
     failure = virsh.try_("net-undefine", f"--network={network.name}")
     if failure and look_at_network(virsh, network).facts:
         raise Problem("could not delete everything", f"network {network.name}: {failure}")
