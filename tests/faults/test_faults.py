@@ -42,6 +42,7 @@ DANGEROUS = [
     Fault("create-network", "virsh net-list", 2, "fail-before"),
     Fault("create-reservation", "virsh net-update", 1, "kill-after"),
     Fault("create-reservation", "virsh net-update", 1, "lost-after"),
+    Fault("create-reservation", "virsh define", 1, "kill-after"),
     Fault("create-hosts", "virsh net-update", 1, "kill-after"),
     Fault("create-hosts", "virsh net-update", 2, "kill-during"),
     Fault("create-hosts", "virsh net-update", 3, "kill-after"),

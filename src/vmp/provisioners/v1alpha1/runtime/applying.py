@@ -19,8 +19,7 @@ from .graft import graft, source_of
 from .hotplug import bring_to_guest
 from .knobs import FORCE
 from .libvirt import Domain, list_domains, parse
-from .lifecycle import no_domain
-from .look import check_node, look
+from .look import check_node, look, no_domain
 from .making import Run, make_networks, make_reservations, make_storage
 from .networks import commands_to_delete, look_at_networks
 from .record import (

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from .address import warn_loose
 from .deletion import ALL, delete_storage, delete_what
 from .domain import (
-    ensure_autostart,
     kill_domain,
     resume_domain,
     save_domain,
@@ -16,13 +15,13 @@ from .domain import (
     suspend_domain,
     take_down_domain,
 )
-from .facts import Vm
 from .files import remove
 from .image import build_image, clean_image
 from .libvirt import Domain
-from .look import look
+from .look import look, must_be_there, no_domain
 from .making import (
     Run,
+    complete_domain,
     define_new_domain,
     make_networks,
     make_reservations,
@@ -33,9 +32,8 @@ from .making import (
 from .networks import refuse_missing_networks, start_stopped_networks
 from .node_download import clean_node
 from .pools import ensure_pool, start_stopped_pools, stop_pools
-from .record import complete_record, tell_stale
+from .record import tell_stale
 from .reservations import carry_out_reservations
-from .say import Problem
 from .seed import build_seed, clean_seed
 from .unused_networks import stop_networks
 
@@ -51,8 +49,7 @@ def up(run: Run) -> None:
         define_new_domain(run)
         start_domain(vm, run.virsh, "shut off")
         return
-    ensure_autostart(vm, run.virsh)
-    complete_record(vm, run.virsh, domain)
+    complete_domain(run, domain)
     was_running = start_domain(vm, run.virsh, domain.state)
     tell_stale(vm, run.virsh, domain)
     if was_running:
@@ -68,6 +65,8 @@ def create(run: Run) -> None:
     make_storage(run, domain)
     if domain is None:
         define_new_domain(run)
+    else:
+        complete_domain(run, domain)
     tell_stale(run.vm, run.virsh, domain)
 
 
@@ -104,6 +103,8 @@ def create_domain(run: Run) -> None:
     carry_out_reservations(run.vm, run.virsh, run.reservations)
     if domain is None:
         define_new_domain(run)
+    else:
+        complete_domain(run, domain)
     tell_stale(run.vm, run.virsh, domain)
 
 
@@ -142,32 +143,19 @@ def start_existing(run: Run, domain: Domain | None) -> None:
     tell_stale(run.vm, run.virsh, domain)
 
 
-def no_domain(vm: Vm) -> Problem:
-    """Return the error of a target that needs a domain."""
-    return Problem(f"there is no domain {vm.domain.name}", "'make create' makes it, 'make up' makes and starts it")
-
-
-def must_be_there(run: Run) -> Domain:
-    """Return the domain, and refuse to go on without it."""
-    domain = look(run.vm, run.virsh)
-    if domain is None:
-        raise no_domain(run.vm)
-    return domain
-
-
 def suspend(run: Run) -> None:
     """Let the guest stand still."""
-    suspend_domain(run.vm, run.virsh, must_be_there(run).state)
+    suspend_domain(run.vm, run.virsh, must_be_there(run.vm, run.virsh).state)
 
 
 def resume(run: Run) -> None:
     """Let it go on."""
-    resume_domain(run.vm, run.virsh, must_be_there(run).state)
+    resume_domain(run.vm, run.virsh, must_be_there(run.vm, run.virsh).state)
 
 
 def save(run: Run) -> None:
     """Write its memory to disk, and stop it."""
-    save_domain(run.vm, run.virsh, must_be_there(run))
+    save_domain(run.vm, run.virsh, must_be_there(run.vm, run.virsh))
 
 
 def start_pool(run: Run) -> None:

@@ -80,3 +80,16 @@ def _refuse_unusable(vm: Vm, kind: str, command: str, name: str, defined: bool) 
         f"make it: {shlex.join([*virsh, *define])}",
         f"then start it: {start}",
     )
+
+
+def no_domain(vm: Vm) -> Problem:
+    """Return the error of a target that needs a domain."""
+    return Problem(f"there is no domain {vm.domain.name}", "'make create' makes it, 'make up' makes and starts it")
+
+
+def must_be_there(vm: Vm, virsh: Virsh) -> Domain:
+    """Return the domain, and refuse to go on without it."""
+    domain = look(vm, virsh)
+    if domain is None:
+        raise no_domain(vm)
+    return domain

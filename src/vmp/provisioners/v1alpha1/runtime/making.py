@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from .deletion import take_back
-from .domain import define_domain
+from .domain import define_domain, ensure_autostart
 from .domain_xml import Answers, domain_xml
 from .facts import Pool, Vm, Volume
 from .image import build_image, need_for_image
@@ -18,7 +18,7 @@ from .node_download import make_volumes_on_node
 from .osinfo import check_osinfo
 from .pools import ensure_pool, start_stopped_pools
 from .programs import Beside, need
-from .record import recorded_reservations
+from .record import complete_record, recorded_reservations
 from .reservations import ReservationStep, carry_out_reservations, look_at_reservations
 from .say import Problem
 from .seed import build_seed, need_for_seed
@@ -120,3 +120,9 @@ def define_new_domain(run: Run) -> None:
     except Problem:
         take_back(run.vm, run.virsh, run.made_volumes, run.made_pools, run.made_networks)
         raise
+
+
+def complete_domain(run: Run, domain: Domain) -> None:
+    """Do what a run that was killed after it had defined the domain has left undone."""
+    ensure_autostart(run.vm, run.virsh)
+    complete_record(run.vm, run.virsh, domain)

@@ -10,7 +10,7 @@ from .domain import memory_mib, memory_seconds
 from .facts import Vm
 from .files import scratch
 from .libvirt import RUNNING, Domain, domain_state, escape, list_domains, look_at_domain, parse
-from .lifecycle import must_be_there
+from .look import must_be_there
 from .making import Run
 from .nvram import drop_copies, has_uefi, is_in_snapshots, keep_nvram, put_back_nvram
 from .record import tell_stale
@@ -48,7 +48,7 @@ def snapshot(run: Run) -> None:
     """Make a snapshot of the disks, and of the memory if there is a guest in it."""
     vm, virsh = run.vm, run.virsh
     name, description = given_new_name(vm, "snapshot"), given_description()
-    domain = must_be_there(run)
+    domain = must_be_there(run.vm, run.virsh)
     there = look_at_snapshot(virsh, vm.domain.uuid, name)
     if there and there.seconds != UNFINISHED:
         raise Problem(
@@ -145,7 +145,7 @@ def _undo_snapshot(vm: Vm, virsh: Virsh, domain: Domain, name: str, copies: bool
 def snapshots(run: Run) -> None:
     """Print a line for each snapshot, the oldest first; a star marks the one that the disks go on from."""
     vm, virsh = run.vm, run.virsh
-    must_be_there(run)
+    must_be_there(run.vm, run.virsh)
     found = [each for each in look_at_snapshots(virsh, vm.domain.uuid) if each.seconds != UNFINISHED]
     if not found:
         vm.say(f"there are no snapshots; '{with_name(vm, 'snapshot', 'before-upgrade')}' makes one")
@@ -167,7 +167,7 @@ def revert(run: Run) -> None:
     """Bring the disks, and the memory if it is in the snapshot, back to what they were. What was written since goes."""
     vm, virsh = run.vm, run.virsh
     name = given_name(vm, "revert")
-    domain = must_be_there(run)
+    domain = must_be_there(run.vm, run.virsh)
     there = must_find_snapshot(vm, virsh, name)
     if there.seconds == UNFINISHED:
         raise Problem(f"snapshot '{name}' was never finished", f"delete it: {with_name(vm, 'snapshot/delete', name)}")
@@ -205,7 +205,7 @@ def delete_snapshot(run: Run) -> None:
     """Delete a snapshot; the disks stay as they are."""
     vm, virsh = run.vm, run.virsh
     name = given_name(vm, "snapshot/delete")
-    domain = must_be_there(run)
+    domain = must_be_there(run.vm, run.virsh)
     there = must_find_snapshot(vm, virsh, name)
     if has_uefi(domain.xml) and not is_in_snapshots(domain.xml):
         drop_copies(vm, virsh, domain.xml, name)
