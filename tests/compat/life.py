@@ -2,8 +2,8 @@
 
     life.py SCENE BASE TOOLS
 
-SCENE is live, uefi, cloud, fleet or network. BASE holds the directories that vmp wrote elsewhere, TOOLS is the folder
-of console.py. The last line that it prints are the versions of what was used, as JSON. It runs under Python 3.9, too.
+SCENE is live, uefi, cloud, fleet, network or changes. BASE holds the directories that vmp wrote elsewhere, TOOLS is the
+folder of console.py. The last line that it prints are the versions of what was used, as JSON. Python 3.9 runs it, too.
 """
 
 from __future__ import annotations
@@ -90,9 +90,12 @@ def whole_life(vm: Vm, name: str, once_up: Callable[[], None]) -> None:
     assert running_id(name) == first
     expect(vm.make("status"), "running", "active")
     once_up()
+    unchanged = f"{name}: is as the directory says\n"
+    assert run(program, "diff") == unchanged
 
     expect(vm.make("stop"), "the guest shut down after")
     assert state(name) == "shut off"
+    assert run(program, "diff") == unchanged
     expect(vm.make("status", code=2), "shut off")
     expect(vm.make("start"), f"started domain {name}")
     second = running_id(name)
@@ -279,6 +282,43 @@ def fleet(base: Path) -> None:
     assert vms.files() == before, vms.files()
 
 
+def changes(base: Path) -> None:
+    """A guest whose registry has changed: what comes while it runs, what waits, and what was changed by hand."""
+    vm, later = Vm(base / "changes/web"), Vm(base / "changed/web")
+    before = inventory()
+    vm.make("up")
+    vm.make("wait-for-ready")
+    vm_json = vm.directory / "vm.json"
+    first, second = vm_json.read_text(), (later.directory / "vm.json").read_text()
+    address = ElementTree.fromstring(virsh("dumpxml", "web")).find("devices/interface/address")
+
+    vm_json.write_text(second)
+    program = str(vm.directory / "provisioner.py")
+    expect(run(program, "diff", code=1), "memory 128 → 160", "vcpus 1 → 2", "disk data: added", "1 GiB → 2G")
+    expect(vm.make("apply"), "grew volume web/boot.qcow2", "memory 128 → 160: now", "vcpus 1 → 2: now", "added: now")
+    assert run(program, "diff") == "web: is as the directory says\n"
+    expect(vm.make("ssh", "CMD=cat /proc/partitions"), "2097152 vda", "8192 vdc")
+    vm_json.write_text(first)
+    expect(vm.make("apply", code=2), "2G → 1G, and a disk cannot shrink")
+    vm_json.write_text(first.replace('"capacity": "1G"', '"capacity": "2G"'))
+    expect(vm.make("apply"), "disk data: removed: now", "vcpus 2 → 1: at the next start")
+    expect(run(program, "diff"), "waits for the next start: vcpus 2 → 1")
+    assert "vdc" not in vm.make("ssh", "CMD=cat /proc/partitions")
+    vm.make("restart")
+    assert run(program, "diff") == "web: is as the directory says\n"
+    kept = ElementTree.fromstring(virsh("dumpxml", "web")).find("devices/interface/address")
+    assert address is not None and kept is not None and address.attrib == kept.attrib
+
+    virsh("setmaxmem", "web", "300M", "--config")
+    expect(run(program, "diff", code=1), "changed by hand: memory is 307200 KiB")
+    expect(vm.make("apply", code=2), "apply FORCE=yes")
+    expect(vm.make("apply", "FORCE=yes"), "undone, for the next start")
+    vm.make("down", FAST)
+    virsh("vol-delete", "data.qcow2", "--pool", "web")
+    vm.make("delete-all", FAST)
+    assert inventory() == before, inventory()
+
+
 def libvirt_version() -> tuple[int, ...]:
     return tuple(map(int, versions()["libvirt"].split(".")))
 
@@ -345,7 +385,8 @@ def main(scene: str, base: Path, tools: str) -> None:
     virsh("pool-define-as", "default", "dir", "--target", str(IMAGES))
     virsh("pool-start", "default")
     before = inventory()
-    {"live": live, "uefi": uefi, "cloud": cloud, "fleet": fleet, "network": network}[scene](base)
+    scenes = {"live": live, "uefi": uefi, "cloud": cloud, "fleet": fleet, "network": network, "changes": changes}
+    scenes[scene](base)
     left = [line for line in inventory() if line not in before]
     assert not left, f"what is left: {left}"
     print(json.dumps(versions()))

@@ -18,7 +18,7 @@ from guest_registries import cloud, live
 from world import ROOT, generate
 
 SUITES = os.environ.get("SUITES", "trixie").split()
-SCENES = ["live", "uefi", "cloud", "fleet", "network"]
+SCENES = ["live", "uefi", "cloud", "fleet", "network", "changes"]
 
 OLD = ["bullseye"]
 """Releases whose osinfo database does not know `linux2022`."""
@@ -73,10 +73,32 @@ def registry(scene: str, iso: Path, disk: Path, key: Path) -> str:
         return cloud(disk, key, ONE)
     if scene == "fleet":
         return cloud(disk, key, THREE, memory=128)
+    if scene == "changes":
+        return (
+            cloud(disk, key, ONE)
+            .replace("memory: 256", 'memory: "128,maxmemory=256"')
+            .replace("vcpus: 1", 'vcpus: "1,maxvcpus=2"')
+        )
     if scene == "network":
         return cloud(disk, key, "".join([ON_LAB.format(**vm) for vm in ON_LAB_VMS]), memory=128)
     text = live(iso)
     return text if scene == "live" else text.replace("osinfo: linux2022", "osinfo: linux2022\n          boot: uefi")
+
+
+def changed(text: str) -> str:
+    """Return the registry of the scene of that name, as it is later."""
+    disk = '            - {name: data, options: {vol: "{VM_NAME}/data.qcow2", bus: virtio}}\n'
+    volume = '        - {name: data.qcow2, poolName: "{VM_NAME}", capacity: 8M}\n'
+    for old, new in (
+        ("128,maxmemory", "160,maxmemory"),
+        ("1,maxvcpus", "2,maxvcpus"),
+        ("capacity: 1G", "capacity: 2G"),
+        ("          network:\n", f"{disk}          network:\n"),
+        ("    cloudInit:\n", f"{volume}    cloudInit:\n"),
+    ):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    return text
 
 
 @pytest.mark.parametrize("scene", SCENES)
@@ -93,6 +115,8 @@ def test_vms_live_their_life_on_debian(
         generate(text, base / "unknown")
         text = text.replace("linux2022", "linux2020")
     generate(text, base / scene, *(["--fleet"] if scene == "fleet" else []))
+    if scene == "changes":
+        generate(changed(text), base / "changed")
 
     table[suite][scene] = "FAILED"
     begin = time.monotonic()
