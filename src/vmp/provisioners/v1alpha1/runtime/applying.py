@@ -59,10 +59,11 @@ def apply(run: Run) -> None:
     run.networks = look_at_networks(vm, virsh)
     changes = [*changes_of_networks(run.networks, ()), *changes_of(vm, seen)]
     refuse_impossible(vm, virsh, seen, changes)
-    run.reservations = look_at_reservations(vm, virsh, recorded_reservations(vm, domain))
+    lasting = domain._replace(xml=seen.configured)
+    run.reservations = look_at_reservations(vm, virsh, recorded_reservations(vm, lasting))
     made = len(changes) + sum(step.kind != "keep" for step in run.reservations)
     make_networks(run)
-    make_reservations(run, domain)
+    make_reservations(run, lasting)
     make_storage(run, domain)
     for volume in vm.volumes:
         grow_volume(vm, virsh, volume, seen.volumes[volume.key], seen)
@@ -188,7 +189,11 @@ def bring_definition(run: Run, seen: Seen, changes: list[Change]) -> Seen:
 def bring_guest(vm: Vm, virsh: Virsh, seen: Seen) -> bool:
     """Bring to the guest what can be, and say of each change what became of it; return whether something waits."""
     record = read_record(seen.current)
-    if record is None or record.is_current(vm):
+    if record is None:
+        return False
+    if record.is_current(vm):
+        if record.facts != facts_to_record(vm):  # reservations and networks are no part of the checksums
+            write_record(vm, virsh, new_record(vm), "--live")
         return False
     before = recorded_vm(vm, record)
     if before is None:
