@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from blank import blank, blank_image
@@ -13,7 +14,7 @@ from world import domain_state, virsh
 
 pytestmark = pytest.mark.usefixtures("unchanged_libvirt")
 
-LAN = {"name": "lan", "options": {"network": "default", "model": "virtio"}}
+LAN: dict[str, Any] = {"name": "lan", "options": {"network": "default", "model": "virtio"}}
 
 
 @pytest.fixture
@@ -143,13 +144,12 @@ def test_a_disk_is_added_and_removed_while_the_vm_is_off_and_its_volume_stays(we
     assert web.apply() == [
         "created volume web/data.qcow2",
         "disk data: added: done",
-        "volume web/data.qcow2: added: done",
     ]
     assert disks() == ["vda boot.qcow2", "vdb data.qcow2"]
     web.change(lambda web: web.remove_disk("data"))
     lines = ["volume web/data.qcow2: has left the definition, and stays", "disk data: removed"]
     assert web.diff() == (1, [f"{line} now" for line in lines])
-    assert web.apply() == [f"{line}: done" for line in lines]
+    assert web.apply() == [lines[0], f"{lines[1]}: done"]
     assert disks() == ["vda boot.qcow2"]
     assert "data.qcow2" in virsh("vol-list", "web")
 
@@ -188,7 +188,8 @@ def test_a_disk_that_the_guest_does_not_let_go_of_waits(web: Changing) -> None:
     web.vm.make("up")
     web.change(lambda web: web.remove_disk("data"))
     said = web.apply()
-    assert said[0] == "disk data: removed: at the next start (the guest was asked for it, and has not let go of it)"
+    assert said[0] == "volume web/data.qcow2: has left the definition, and stays"
+    assert said[1] == "disk data: removed: at the next start (the guest was asked for it, and has not let go of it)"
     assert (disks(), disks("--inactive")) == (["vda boot.qcow2", "vdb data.qcow2"], ["vda boot.qcow2"])
     assert "waits for the next start: disk data: removed" in web.vm.make("diff").stderr
     web.vm.make("restart")
@@ -303,6 +304,110 @@ def test_autostart_follows_the_registry_and_what_it_never_asked_for_stays(web: C
     assert "web" in virsh("list", "--all", "--name", "--autostart")
 
 
+def test_what_is_only_called_otherwise_stays_in_the_guest(web: Changing) -> None:
+    web.add_disk("data")
+    web.write()
+    web.vm.make("up")
+
+    def rename(web: Changing) -> None:
+        web.options["disk"][1]["name"] = "db"
+        mac = definition().find("devices/interface/mac")
+        assert mac is not None
+        web.options["vcpus"] = "2,maxvcpus=2"
+        web.options["network"] = [{"name": "wan", "options": {**LAN["options"], "mac": mac.get("address")}}]
+
+    web.change(rename)
+    assert web.diff() == (1, ["vcpus 1 → 2 now"])
+    assert web.apply() == ["vcpus 1 → 2: now"]
+    assert disks() == disks("--inactive") == ["vda boot.qcow2", "vdb data.qcow2"]
+    assert len(definition().findall("devices/interface")) == 1
+    assert web.diff() == (0, [])
+
+
+def test_a_renamed_disk_that_is_changed_too_is_never_taken_from_the_guest(web: Changing) -> None:
+    web.add_disk("data")
+    web.write()
+    web.vm.make("up")
+
+    def rename(web: Changing) -> None:
+        web.options["disk"][1]["name"] = "db"
+        web.options["disk"][1]["options"]["serial"] = "x1"
+
+    web.change(rename)
+    web.apply()
+    assert disks() == disks("--inactive") == ["vda boot.qcow2", "vdb data.qcow2"]
+
+
+def test_a_change_that_is_taken_back_after_half_of_it_has_come_leaves_nothing(web: Changing) -> None:
+    web.vm.make("up")
+
+    def more(web: Changing) -> None:
+        web.options.update(vcpus="2,maxvcpus=2", memory="64,maxmemory=256")
+
+    web.change(more)
+    web.apply()
+    assert memory_and_vcpus()[2:] == ("2", None)
+    web.change(lambda web: web.options.update(vcpus="1,maxvcpus=2", memory="64,maxmemory=128"))
+    assert web.diff()[0] == 1
+    assert "vcpus 2 → 1: at the next start (libvirt cannot change it while the guest runs)" in web.apply()
+    assert "waits for the next start: vcpus 2 → 1" in web.vm.make("diff").stderr
+    assert "some changes wait for the next start" in web.vm.make("up").stderr
+    web.vm.make("restart")
+    assert memory_and_vcpus() == ("131072", "131072", "2", "1")
+    assert web.vm.make("diff").stderr == "web: is as the directory says\n"
+
+
+def test_autostart_of_a_running_vm_waits_for_nothing(web: Changing) -> None:
+    web.vm.make("up")
+    web.change(lambda web: web.options.update(autostart=True))
+    assert web.diff() == (1, ["autostart off → on now"])
+    assert web.apply() == ["autostart off → on: done"]
+    assert web.vm.make("diff").stderr == "web: is as the directory says\n"
+
+
+def test_a_password_waits_also_when_something_else_comes_and_is_never_shown(web: Changing) -> None:
+    web.options["graphics"] = [{"name": "vnc", "options": {"type": "vnc", "passwd": "first"}}]
+    web.write()
+    web.vm.make("up")
+
+    def change(web: Changing) -> None:
+        web.options["graphics"][0]["options"]["passwd"] = "second"
+        web.options["description"] = "new"
+
+    web.change(change)
+    code, lines = web.diff()
+    assert (code, lines) == (1, ["description - → new now", "a password of the domain: changed at the next start"])
+    said = web.apply()
+    assert said == [
+        "description - → new: now",
+        "a password of the domain: at the next start",
+        "'make restart' brings what waits",
+    ]
+    assert "waits for the next start: a password of the domain" in web.vm.make("diff").stderr
+    known = virsh("dumpxml", "web", "--inactive")
+    assert "first" not in known and "second" not in known
+    web.vm.make("restart")
+    assert "passwd='second'" in virsh("dumpxml", "web", "--security-info")
+    assert web.vm.make("diff").stderr == "web: is as the directory says\n"
+
+
+def test_after_another_libvirt_its_own_changes_are_noted_and_a_disk_by_hand_is_not(web: Changing) -> None:
+    web.vm.make("create")
+    mark = " ".join(virsh("metadata", "web", "urn:vmp:v1alpha1", "--config").split("\n"))
+    assert '"libvirt":"' in mark
+    version = mark.split('"libvirt":"')[1].split('"')[0]
+    other = mark.replace(f'"libvirt":"{version}"', '"libvirt":"1.2.3"')
+    virsh("metadata", "web", "urn:vmp:v1alpha1", "--config", "--key", "vmp", "--set", other)
+    virsh("attach-disk", "web", "/dev/null", "vdz", "--config")
+    virsh("setmaxmem", "web", "256M", "--config")
+    memory = f"changed by hand, or by libvirt, which was 1.2.3 and is {version}: memory is 262144 KiB"
+    assert web.diff() == (1, ["changed by hand: disk vdz added with FORCE=yes", f"{memory} now"][::-1])
+    assert "disk vdz added" in web.vm.make("apply", check=False).stderr
+    virsh("detach-disk", "web", "vdz", "--config")
+    assert web.apply() == [f"{memory}: taken for libvirt's"]
+    assert web.diff() == (0, [])
+
+
 @pytest.mark.parametrize("before", ["up", "create"])
 def test_a_volume_grows_while_the_vm_runs_and_while_it_is_off(web: Changing, before: str) -> None:
     web.vm.make(before)
@@ -373,7 +478,7 @@ def test_a_change_by_hand_is_named_and_only_undone_when_told_to(web: Changing) -
     assert "let 'make apply FORCE=yes' undo it" in refused.stderr
     assert virsh("dumpxml", "web") == before
     assert web.vm.make("apply", "FORCE=perhaps", check=False).returncode == 2
-    assert web.apply("FORCE=yes") == [*[f"{line}: undone" for line in by_hand], "vcpus 1 → 2: done"]
+    assert web.apply("FORCE=yes") == ["vcpus 1 → 2: done", *[f"{line}: undone" for line in by_hand]]
     assert (disks(), memory_and_vcpus()) == (["vda boot.qcow2"], ("131072", "65536", "2", None))
     assert web.diff() == (0, [])
 

@@ -83,6 +83,7 @@ def test_a_running_guest_gets_and_loses_what_the_registry_says(web: Changing) ->
 
     web.change(less)
     assert web.apply() == [
+        "volume web/data.qcow2: has left the definition, and stays",
         "memory 250 → 180: now",
         "vcpus 2 → 1: at the next start (libvirt cannot change it while the guest runs)",
         "disk data: removed: now",

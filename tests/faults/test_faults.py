@@ -52,6 +52,13 @@ DANGEROUS = [
     Fault("delete-network", "virsh net-destroy", 1, "fail-before"),
     Fault("delete-network", "virsh net-destroy", 1, "kill-after"),
     Fault("delete-network", "virsh net-undefine", 1, "lost-after"),
+    # a change, off and while the guest runs
+    Fault("apply", "virsh vol-delete", 1, "kill-after"),
+    Fault("apply", "virsh define", 1, "kill-after"),
+    Fault("apply", "virsh metadata", 1, "kill-after"),
+    Fault("apply", "virsh attach-device", 1, "lost-after"),
+    Fault("apply-off", "virsh autostart", 1, "kill-after"),
+    Fault("apply-off", "virsh define", 1, "lost-after"),
     # what other VMs use stays
     Fault("down", "virsh destroy", 1, "lost-after"),
     Fault("down", "virsh undefine", 1, "kill-after"),

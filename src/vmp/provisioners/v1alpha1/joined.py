@@ -58,6 +58,7 @@ MODULES = (
     "changes",
     "graft",
     "hotplug",
+    "volume_changes",
     "differences",
     "applying",
     "snapshot_limits",

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from .definition import definition_of, seed_sum
 from .facts import Vm, Volume
 from .networks import NetworkState
-from .record import recorded_vm
+from .record import Record, facts_to_record, recorded_vm
 from .reservations import ReservationStep
 from .seen import Seen, changed_parts
 from .timing import ANEW, BY_HAND, NEVER, NOW, START, when_of
@@ -24,22 +24,31 @@ class Change(NamedTuple):
 
     text: str
     when: str
+    kind: str = "option"
+    """Who says that it is done: `apply` itself for an option, what is by hand, libvirt's, or stays."""
 
 
 def changes_of(vm: Vm, seen: Seen) -> list[Change]:
     """Return all that differs between the directory and what libvirt has."""
     before = recorded_vm(vm, seen.record)
-    found: list[Change] = []
-    if seen.record.definition != definition_of(vm):
-        if before is None:
-            text = "definition: changed, in what is not known: an earlier version of vmp made the domain"
-            found.append(Change(text, START if seen.on else NOW))
-        else:
-            found += _registry_changes(before, vm, seen)
+    differs = seen.record.definition != definition_of(vm)
+    later = START if seen.on else NOW
+    found = _registry_changes(before, vm, seen) if before and differs else []
+    if differs and before is None:
+        text = "definition: changed, in what is not known: an earlier version of vmp made the domain"
+        found.append(Change(text, later))
+    elif has_other_passwords(seen.record, vm):
+        found.append(Change("a password of the domain: changed", later))
     found += _volume_changes(before, vm, seen)
-    found += _seed_changes(vm, seen)
     found += _autostart_changes(before, vm, seen)
-    return [*found, *_changes_by_hand(seen)]
+    if differs and not found:
+        found.append(Change("definition: written in another way, of the same machine", NOW))
+    return [*found, *_seed_changes(vm, seen), *_changes_by_hand(seen)]
+
+
+def has_other_passwords(record: Record, vm: Vm) -> bool:
+    """Tell whether the passwords of the directory are others than those that a domain was made with."""
+    return bool(record.facts) and record.facts.get("passwordsSum") != facts_to_record(vm).get("passwordsSum")
 
 
 def changes_of_networks(states: Sequence[NetworkState], steps: Sequence[ReservationStep]) -> list[Change]:
@@ -47,12 +56,12 @@ def changes_of_networks(states: Sequence[NetworkState], steps: Sequence[Reservat
     found = []
     for state in states:
         different = {f"network {state.network.name}: {line}" for line in state.differences}
-        found += [Change(line, NEVER if line in different else NOW) for line in state.lines()]
-    return found + [Change(step.words, NOW) for step in steps if step.kind != "keep"]
+        found += [Change(line, NEVER if line in different else NOW, "network") for line in state.lines()]
+    return found + [Change(step.words, NOW, "network") for step in steps if step.kind != "keep"]
 
 
 def _registry_changes(before: Vm, vm: Vm, seen: Seen) -> list[Change]:
-    """Return what has changed in the definition. If it is nothing that may be shown, it is a password."""
+    """Return what has changed in the definition."""
     found = []
     if before.image.reference != vm.image.reference:
         found.append(Change(f"image {before.image.reference} → {vm.image.reference}", ANEW))
@@ -62,14 +71,12 @@ def _registry_changes(before: Vm, vm: Vm, seen: Seen) -> list[Change]:
     found += [change for volume in vm.volumes for change in _source_changes(before, vm, volume, seen)]
     declared = {volume.key for volume in vm.volumes}
     found += [
-        Change(f"volume {volume.key}: has left the definition, and stays", NOW)
+        Change(f"volume {volume.key}: has left the definition, and stays", NOW, "stays")
         for volume in before.volumes
         if volume.key not in declared
     ]
     for change in option_changes(before.domain, vm.domain):
         found += [Change(words, when_of(change, before, vm, seen.current)) for words in change.words()]
-    if not found and before.volumes == vm.volumes and before.domain.autostart == vm.domain.autostart:
-        found.append(Change("a password of the domain: changed", START if seen.on else NOW))
     return found
 
 
@@ -77,11 +84,11 @@ def _pool_changes(before: Vm, vm: Vm) -> Iterator[Change]:
     old = {pool.name: pool for pool in before.pools}
     for pool in vm.pools:
         if pool.name not in old:
-            yield Change(f"pool {pool.name}: added", NOW)
+            yield Change(f"pool {pool.name}: added", NOW, "pool")
         elif old[pool.name].path != pool.path:
-            yield Change(f"pool {pool.name}: directory {old[pool.name].path} → {pool.path}", ANEW)
+            yield Change(f"pool {pool.name}: directory {old[pool.name].path} → {pool.path}", NEVER)
     for name in old.keys() - {pool.name for pool in vm.pools}:
-        yield Change(f"pool {name}: has left the definition, and stays", NOW)
+        yield Change(f"pool {name}: has left the definition, and stays", NOW, "stays")
 
 
 def _source_changes(before: Vm, vm: Vm, volume: Volume, seen: Seen) -> Iterator[Change]:
@@ -100,6 +107,9 @@ def _source_changes(before: Vm, vm: Vm, volume: Volume, seen: Seen) -> Iterator[
         yield Change(
             f"volume {volume.key}: {old.capacity_text} → {volume.capacity_text}, and a disk cannot shrink", ANEW
         )
+    if old.capacity < volume.capacity and not may_grow(vm, volume) and facts.capacity < volume.capacity:
+        words = f"{old.capacity_text or size_in_words(facts.capacity)} → {volume.capacity_text}"
+        yield Change(f"volume {volume.key}: {words}, and it is no disk that this guest writes to", ANEW)
 
 
 def _backing(volume: Volume) -> str:
@@ -118,9 +128,11 @@ def _volume_changes(before: Vm | None, vm: Vm, seen: Seen) -> Iterator[Change]:
         facts = seen.volumes[volume.key]
         if facts is None:
             missing = "is not there, or its pool is not active" if volume.key in known else "added"
-            yield Change(f"volume {volume.key}: {missing}", NOW)
+            yield Change(f"volume {volume.key}: {missing}", NOW, "volume")
         elif may_grow(vm, volume) and facts.capacity < volume.capacity:
-            yield Change(f"volume {volume.key}: {size_in_words(facts.capacity)} → {volume.capacity_text}", NOW)
+            yield Change(
+                f"volume {volume.key}: {size_in_words(facts.capacity)} → {volume.capacity_text}", NOW, "volume"
+            )
 
 
 def may_grow(vm: Vm, volume: Volume) -> bool:
@@ -143,7 +155,7 @@ _DOCUMENTS = {"meta": "meta-data", "user": "user-data", "vendor": "vendor-data",
 def _seed_changes(vm: Vm, seen: Seen) -> Iterator[Change]:
     names = changed_documents(seen.record.seed, seed_sum(vm))
     if names:
-        yield Change(f"seed: {', '.join(names)} changed", START if seen.on else NOW)
+        yield Change(f"seed: {', '.join(names)} changed", START if seen.on else NOW, "seed")
 
 
 def changed_documents(old: str, new: str) -> list[str]:
@@ -158,9 +170,9 @@ def _sums_of(text: str) -> dict[str, str]:
 
 def _autostart_changes(before: Vm | None, vm: Vm, seen: Seen) -> Iterator[Change]:
     if vm.domain.autostart and not seen.autostarts:
-        yield Change("autostart off → on", NOW)
+        yield Change("autostart off → on", NOW, "autostart")
     elif loses_autostart(before, vm) and seen.autostarts:
-        yield Change("autostart on → off", NOW)
+        yield Change("autostart on → off", NOW, "autostart")
 
 
 def loses_autostart(before: Vm | None, vm: Vm) -> bool:
@@ -168,13 +180,15 @@ def loses_autostart(before: Vm | None, vm: Vm) -> bool:
     return before is not None and before.domain.autostart and not vm.domain.autostart
 
 
+_DEVICES = ("disk ", "interface ", "hostdev", "filesystem")
+"""Parts that libvirt never adds or changes by itself."""
+
+
 def _changes_by_hand(seen: Seen) -> Iterator[Change]:
-    if not seen.record.parts:
-        return
     made_by = seen.record.parts.get("libvirt", "")
-    for name, what in changed_parts(seen).items():
-        if seen.libvirt == made_by:
-            yield Change(f"changed by hand: {name} {what}", BY_HAND)
+    for name, what in changed_parts(seen).items() if seen.record.parts else ():
+        if seen.libvirt == made_by or name.startswith(_DEVICES):
+            yield Change(f"changed by hand: {name} {what}", BY_HAND, "by hand")
         else:
             who = f"changed by hand, or by libvirt, which was {made_by} and is {seen.libvirt}"
-            yield Change(f"{who}: {name} {what}", START if seen.on else NOW)
+            yield Change(f"{who}: {name} {what}", NOW, "libvirt")

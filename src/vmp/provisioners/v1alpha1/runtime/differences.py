@@ -10,7 +10,7 @@ from .libvirt import Domain
 from .look import look
 from .making import Run
 from .networks import look_at_networks
-from .record import read_record, recorded_reservations, recorded_vm
+from .record import facts_to_record, read_record, recorded_reservations, recorded_vm
 from .reservations import look_at_reservations
 from .say import Problem, write
 from .seen import Seen, see
@@ -60,10 +60,21 @@ def waiting_for_start(vm: Vm, seen: Seen) -> Iterator[str]:
     if before is None or now is None:
         yield "the definition"
         return
-    changes = option_changes(before.domain, now.domain)
-    for change in changes:
+    for change in option_changes(before.domain, now.domain):
         yield from change.words()
+    if record.facts.get("passwordsSum") != seen.record.facts.get("passwordsSum"):
+        yield "a password of the domain"
     if record.seed != seen.record.seed:
         yield f"seed: {', '.join(changed_documents(record.seed, seen.record.seed))}"
-    elif not changes:
-        yield "a password of the domain"
+
+
+def is_as_declared(vm: Vm, seen: Seen) -> bool:
+    """Tell whether `apply` would do nothing, as far as that is known without a look at networks."""
+    kept = seen.record.facts == facts_to_record(vm) and bool(seen.record.parts)
+    return (
+        kept
+        and not vm.networks
+        and not vm.reservations
+        and not changes_of(vm, seen)
+        and not any(waiting_for_start(vm, seen))
+    )

@@ -147,23 +147,30 @@ def resume_domain(vm: Vm, virsh: Virsh, state: str) -> None:
 def save_domain(vm: Vm, virsh: Virsh, domain: Domain) -> None:
     """Write the guest's memory to the node's disk, and stop it; the next start goes on from there, and runs."""
     if domain.state in (*RUNNING, "paused"):
-        vm.say(f"saving {memory_mib(domain)} MiB of memory on the node")
-        _change(vm, virsh, "managedsave", "saved", "--running", seconds=memory_seconds(vm, domain))
+        vm.say(f"saving {domain.memory_mib} MiB of memory on the node")
+        try:
+            _change(vm, virsh, "managedsave", "saved", "--running", seconds=memory_seconds(vm, domain))
+        except Problem:
+            _go_on(vm, virsh, domain.state)
+            raise
     elif vm.domain.uuid in list_domains(virsh, "--with-managed-save"):
         vm.say("is saved")
     else:
         raise _not_running(vm, domain.state)
 
 
-def memory_mib(domain: Domain) -> int:
-    """Return the MiB of memory that the guest has now."""
-    kib = domain.xml.findtext("currentMemory", "")
-    return int(kib) >> 10 if kib.isdecimal() else 0
+def _go_on(vm: Vm, virsh: Virsh, before: str) -> None:
+    """Let a guest go on that ran before libvirt failed to save it; seldom it is left standing still."""
+    try:
+        if before in RUNNING and domain_state(virsh, vm.domain.uuid) == "paused":
+            virsh.try_("resume", f"--domain={vm.domain.uuid}")
+    except Problem:
+        return  # the first failure is the one to tell
 
 
 def memory_seconds(vm: Vm, domain: Domain) -> int:
     """Return how long libvirt may take to write the guest's memory, or to read it."""
-    return vm.knobs.command_timeout * (1 + memory_mib(domain) // 64)
+    return vm.knobs.command_timeout * (1 + domain.memory_mib // 64)
 
 
 def _change(vm: Vm, virsh: Virsh, command: str, done: str, *options: str, seconds: int | None = None) -> None:

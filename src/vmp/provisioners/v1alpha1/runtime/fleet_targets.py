@@ -9,11 +9,10 @@ import os
 import subprocess
 from functools import partial
 
-from .changes import changes_of
-from .differences import lines_of_diff, tell_diff, waiting_for_start
+from .differences import is_as_declared, lines_of_diff, tell_diff
 from .domain import take_down_domain
 from .facts import Vm
-from .fleet import Fleet, Judged, select
+from .fleet import Fleet, Judged, make_of, select
 from .fleet_work import do_fleet, own_make
 from .lifecycle import finish_down
 from .look import look
@@ -107,7 +106,8 @@ def fleet_diff(fleet: Fleet) -> int:
     differs = False
     for name, vm in fleet.vms.items():
         if vm is None:
-            differs = own_make(fleet, name, "diff") != 0 or differs
+            other = Problem("another version of vmp wrote its directory", f"'{make_of(name)}' says what it can do")
+            fleet.complain(f"{name}: {other.text()}")
         elif name in seen:
             found = seen[name]
             if isinstance(found, Problem):
@@ -115,10 +115,6 @@ def fleet_diff(fleet: Fleet) -> int:
                 continue
             differs = _tell_diff_of(fleet, vm, found) or differs
     return 2 if fleet.failed else int(differs)
-
-
-def _is_as_described(vm: Vm, seen: Seen) -> bool:
-    return not changes_of(vm, seen) and not list(waiting_for_start(vm, seen))
 
 
 def _tell_diff_of(fleet: Fleet, vm: Vm, seen: Seen | None) -> bool:
@@ -140,13 +136,18 @@ def fleet_apply(fleet: Fleet) -> None:
     seen = fleet.see()
     todo = []
     for name, vm in fleet.vms.items():
-        found = seen.get(name)
-        plain = vm and not vm.networks and not vm.reservations  # of the others their own run asks for the networks
-        if vm and plain and isinstance(found, Seen) and _is_as_described(vm, found):
+        if vm and _is_as_declared(vm, seen.get(name)):
             write(f"{name}: is as the directory says")
         elif vm is None or name in seen:  # else its node did not answer, and that was said
             todo.append(name)
     do_fleet(fleet, todo, "apply", lambda run: perform(run, "apply"))
+
+
+def _is_as_declared(vm: Vm, seen: Seen | Problem | None) -> bool:
+    try:
+        return isinstance(seen, Seen) and is_as_declared(vm, seen)
+    except Problem:
+        return False  # its own run says what is wrong
 
 
 def _explain(fleet: Fleet, vm: Vm) -> None:

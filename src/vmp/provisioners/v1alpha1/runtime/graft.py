@@ -17,15 +17,18 @@ _ADDED_CONTROLLERS = frozenset("pci virtio-serial sata ide fdc".split())
 """Controllers that libvirt adds by itself where a device needs one."""
 
 
-def graft(wanted: Element, there: Element, *, random_macs: bool = False) -> Element:
-    """Return ``wanted`` with machine type, firmware, names of disks and addresses of ``there``, where they fit."""
+def graft(wanted: Element, there: Element, chosen_macs: frozenset[str]) -> Element:
+    """Return ``wanted`` with machine type, firmware, names of disks and addresses of ``there``, where they fit.
+
+    ``chosen_macs`` are the MAC addresses in the options, old and new; another one was drawn by virt-install.
+    """
     found = deepcopy(wanted)
     if _keep_machine(found, there):
         _keep_firmware(found, there)
         old, new = there.find("devices"), found.find("devices")
         if old is not None and new is not None:
             _keep_disks(new, old)
-            _keep_interfaces(new, old, random_macs)
+            _keep_interfaces(new, old, chosen_macs)
             _keep_controllers(new, old)
             _keep_others(new, old)
     _keep_metadata(found, there)
@@ -62,10 +65,11 @@ def _keep_disks(new: Element, old: Element) -> None:
     rest = _unpaired(new, old, "disk", pairs)
     drives, old_drives = [[disk for disk in disks if disk.get("device") == "cdrom"] for disks in rest]
     pairs += _pairs_of(drives, old_drives, target_of)
+    pairs = [(disk, kept) for disk, kept in pairs if _bus_of(disk) == _bus_of(kept)]
     for disk, kept in pairs:
-        target, name = disk.find("target"), kept.find("target")
-        if target is not None and name is not None and target.get("bus") == name.get("bus"):
-            target.set("dev", name.get("dev", ""))
+        target = disk.find("target")
+        if target is not None:
+            target.set("dev", target_of(kept))
             _keep_address(disk, kept)
     taken = {target_of(disk) for disk, _ in pairs}
     for disk in _unpaired(new, old, "disk", pairs)[0]:
@@ -86,6 +90,11 @@ def source_of(disk: Element) -> str:
     return next((str(source.get(key)) for key in ("file", "dev", "dir", "name") if source.get(key)), "")
 
 
+def _bus_of(disk: Element) -> str:
+    target = disk.find("target")
+    return "" if target is None else target.get("bus", "")
+
+
 def target_of(disk: Element) -> str:
     """Return the name of a disk in the domain, such as vda."""
     target = disk.find("target")
@@ -100,15 +109,15 @@ def _disk_names(name: str) -> Iterator[str]:
         yield prefix + (chr(96 + first) if first else "") + chr(97 + second)
 
 
-def _keep_interfaces(new: Element, old: Element, random_macs: bool) -> None:
-    """Keep the addresses of interfaces of the same MAC address, and MAC addresses that nobody has chosen."""
+def _keep_interfaces(new: Element, old: Element, chosen_macs: frozenset[str]) -> None:
+    """Keep the addresses of interfaces of the same MAC address, and MAC addresses that no option has chosen."""
     pairs = _pairs_of(new.findall("interface"), old.findall("interface"), mac_of)
-    if random_macs:
-        for interface, kept in zip(*_unpaired(new, old, "interface", pairs)):
-            mac, old_mac = interface.find("mac"), kept.find("mac")
-            if mac is not None and old_mac is not None:
-                mac.set("address", old_mac.get("address", ""))
-                pairs.append((interface, kept))
+    rest = _unpaired(new, old, "interface", pairs)
+    for interface, kept in zip(*[[each for each in side if mac_of(each) not in chosen_macs] for side in rest]):
+        mac = interface.find("mac")
+        if mac is not None:
+            mac.set("address", mac_of(kept))
+            pairs.append((interface, kept))
     for interface, kept in pairs:
         if _model_of(interface) == _model_of(kept):
             _keep_address(interface, kept)

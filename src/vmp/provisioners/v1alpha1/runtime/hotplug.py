@@ -6,6 +6,7 @@ so a run that was killed is gone on with.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from copy import deepcopy
@@ -18,12 +19,9 @@ from .graft import mac_of, source_of, target_of
 from .libvirt import parse
 from .seen import Seen
 from .storage import glance_at_volume
-from .timing import NOW, vcpus_of, when_of
+from .timing import HOT_BUSES, NOW, is_drive, vcpus_of, when_of
 from .virsh import Virsh
-from .wording import OptionChange, suboptions
-
-_HOT_BUSES = ("virtio", "scsi", "usb")
-"""Buses on which disks come and go."""
+from .wording import MEDIUM, OptionChange, suboptions
 
 _GUEST_PATIENCE = 10
 """Seconds for which a guest may take to let go of a device, or to give memory back."""
@@ -93,60 +91,70 @@ class Guest:
         return next(filter(None, failures), "")
 
     def swap_disk(self, change: OptionChange) -> str:
-        """Attach, detach or exchange a disk, or the medium in a drive."""
+        """Attach, detach or exchange a disk. One that another item of the registry has now stays where it is."""
         old, new = [
             self._source(vm, suboptions(change.use, text)) if text is not None else ""
             for vm, text in ((self.before, change.before), (self.vm, change.now))
         ]
-        wanted = _disk_of(self.configured, new)
-        if new and wanted is None:
+        if old is None or new is None:
             return _LATER
-        if wanted is not None and wanted.get("device", "disk") != "disk":
-            return self._change_medium(wanted)
-        there = _disk_of(self._current(), old) if old and old != new else None
-        if there is not None:
-            failure = self._detach(there, lambda xml: _disk_of(xml, old) is None)
+        if is_drive(change):
+            return self._change_medium(old, new)
+        if old and old != new and _disk_of(self.configured, old) is None:
+            there = _disk_of(self._current(), old)
+            failure = self._detach(there, lambda xml: _disk_of(xml, old) is None) if there is not None else ""
             if failure:
                 return failure
-        if wanted is None or _disk_of(self._current(), new) is not None:
+        if not new or _disk_of(self._current(), new) is not None:
             return ""
-        target = wanted.find("target")
-        if target is None or target.get("bus") not in _HOT_BUSES:
+        wanted = _disk_of(self.configured, new)
+        target = wanted.find("target") if wanted is not None else None
+        if wanted is None or target is None or target.get("bus") not in HOT_BUSES:
             return "its bus takes no disks while the guest runs"
-        return self._attach(wanted)
+        failure = self._attach(wanted)
+        return failure and ("" if _disk_of(self._current(), new) is not None else failure)
 
-    def _source(self, vm: Vm, values: dict[str, str]) -> str:
-        """Return the path of a disk, from its option."""
+    def _source(self, vm: Vm, values: dict[str, str]) -> str | None:
+        """Return the path of a disk, from its option; '' for an empty drive, None where only virt-install knows it."""
         key = values.get("vol", "")
-        volume = next((volume for volume in vm.volumes if volume.key == key), None)
-        pool, _, name = key.partition("/")
-        facts = (
-            glance_at_volume(self.virsh, volume.pool if volume else pool, volume.name if volume else name)
-            if key
-            else None
-        )
-        return facts.path if facts else values.get("path", key)
-
-    def _change_medium(self, wanted: Element) -> str:
-        drives = [disk for disk in self._current().iterfind("devices/disk") if target_of(disk) == target_of(wanted)]
-        if not drives:
-            return "a drive comes with the next start"
-        if source_of(drives[0]) == source_of(wanted):
+        if key:
+            volume = next((volume for volume in vm.volumes if volume.key == key), None)
+            pool, _, name = key.partition("/")
+            facts = glance_at_volume(self.virsh, *((volume.pool, volume.name) if volume else (pool, name)))
+            return facts.path if facts else None
+        path = values.get("path") or values.get("source.file") or ""
+        if not path and values.get("device") == "cdrom" and not MEDIUM & values.keys():
             return ""
-        return self._update(drives[0], wanted)
+        return path if path.startswith("/") else None
+
+    def _change_medium(self, old: str, new: str) -> str:
+        """Put another medium into a drive, or take it out."""
+        wanted = next((disk for disk in _drives(self.configured) if source_of(disk) == new), None)
+        there = next((disk for disk in _drives(self._current()) if source_of(disk) == old), None)
+        if wanted is not None and there is None:  # it may have been done
+            there = next((disk for disk in _drives(self._current()) if target_of(disk) == target_of(wanted)), None)
+        if wanted is None or there is None or target_of(there) != target_of(wanted):
+            return _LATER
+        return "" if source_of(there) == new else self._update(there, wanted)
 
     def swap_interface(self, change: OptionChange) -> str:
-        """Attach, detach or reconnect an interface."""
+        """Attach, detach or reconnect an interface. One that another item of the registry has now stays as it is."""
         old, new = [
             _mac(suboptions(change.use, text)) if text is not None else "" for text in (change.before, change.now)
         ]
-        wanted, there = _interface_of(self.configured, new), _interface_of(self._current(), old or new)
+        if old is None or new is None:
+            return _LATER
+        there = _interface_of(self._current(), old or new)
         if not new:
-            return "" if there is None else self._detach(there, lambda xml: _interface_of(xml, old) is None)
+            if there is None or _interface_of(self.configured, old) is not None:
+                return ""
+            return self._detach(there, lambda xml: _interface_of(xml, old) is None)
+        wanted = _interface_of(self.configured, new)
         if wanted is None:
             return _LATER
         if there is None:
-            return self._attach(wanted)
+            failure = self._attach(wanted)
+            return failure and ("" if _interface_of(self._current(), new) is not None else failure)
         return self._update(there, wanted) if change.before is not None else ""
 
     def _attach(self, device: Element) -> str:
@@ -183,8 +191,14 @@ class Guest:
             return self.virsh.try_(command, self._domain, f"--file={path}", "--live")
 
 
-def _mac(values: dict[str, str]) -> str:
-    return (values.get("mac") or values.get("mac.address") or "").lower()
+def _mac(values: dict[str, str]) -> str | None:
+    """Return the MAC address of an option; None where only virt-install knows it."""
+    found = (values.get("mac") or values.get("mac.address") or "").lower()
+    return found if re.fullmatch("[0-9a-f]{2}(:[0-9a-f]{2}){5}", found) else None
+
+
+def _drives(xml: Element) -> list[Element]:
+    return [disk for disk in xml.iterfind("devices/disk") if disk.get("device") == "cdrom"]
 
 
 def _disk_of(xml: Element, source: str) -> Element | None:

@@ -37,6 +37,12 @@ class Domain(NamedTuple):
         found = self.xml.find(f"metadata/{MARK}")
         return None if found is None else dict(found.attrib)
 
+    @property
+    def memory_mib(self) -> int:
+        """Return the MiB of memory that the guest has now."""
+        kib = self.xml.findtext("currentMemory", "")
+        return int(kib) >> 10 if kib.isdecimal() else 0
+
 
 def parse(xml: str, what: str) -> Element:
     """Return libvirt's XML as a tree."""

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
         vm = read_vm(".")
     except Problem as problem:
         write(problem.text())
-        return 1
+        return trouble
     vm.make = os.environ.get("VMP_MAKE", "make")
     os.environ["LIBVIRT_DEFAULT_URI"] = vm.uri
     return _end_in_words(f"{vm.name}: ", lambda: _perform_one(vm, target), trouble)

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from .conversation import Failed
-from .definition import definition_of, instance_id, is_current, seed_sum
+from .definition import cksum, definition_of, instance_id, is_current, seed_sum
 from .facts import Vm
 from .libvirt import MARK, NAMESPACE, Domain, parse
 from .network_records import Reservation
@@ -46,8 +46,11 @@ class Record(NamedTuple):
 def facts_to_record(vm: Vm) -> dict[str, Any]:
     """Return the facts of a machine as they are written into its domain."""
     found = {key: vm.facts[key] for key in _KEPT if key in vm.facts}
-    found["image"] = {"reference": vm.image.reference}
+    found["image"] = {"reference": vm.image.reference, "path": vm.image.path}
     found["instanceId"] = instance_id(vm)
+    passwords = vm.secrets()
+    if passwords:
+        found["passwordsSum"] = cksum(json.dumps(passwords, sort_keys=True).encode())
     return found
 
 
@@ -109,7 +112,7 @@ def mark_of(record: Record, namespace: str = f"{{{NAMESPACE}}}") -> Element:
     for name, content in (("facts", record.facts), ("parts", record.parts)):
         if content:
             child = ElementTree.SubElement(mark, f"{namespace}{name}")
-            child.text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+            child.text = json.dumps(content, separators=(",", ":"))
     return mark
 
 
@@ -173,7 +176,7 @@ def _canonical(element: Element) -> str:
 
 def tell_stale(vm: Vm, virsh: Virsh, domain: Domain | None) -> None:
     """Say when the domain was made from something else than what the directory says now, and how it gets there."""
-    if domain is None or is_current(vm, domain.mark):
+    if domain is None:
         return
     record = read_record(domain.xml)
     if is_on(domain.xml):  # the guest runs as it was started; what the next start takes may be newer
@@ -181,6 +184,8 @@ def tell_stale(vm: Vm, virsh: Virsh, domain: Domain | None) -> None:
     if record is None:
         return
     definition, seed = record.definition == definition_of(vm), record.seed == seed_sum(vm)
+    if definition and seed and is_current(vm, domain.mark):
+        return
     if definition and seed:
         vm.say(f"some changes wait for the next start: '{vm.make} diff' lists them, '{vm.make} restart' does them")
         return

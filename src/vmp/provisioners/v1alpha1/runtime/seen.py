@@ -58,7 +58,8 @@ def see(virsh: Virsh, vms: Sequence[Vm]) -> list[Seen | Problem | None]:
             continue
         current, configured = [parse(str(text), f"libvirt's answer about domain {vm.domain.name}") for text in texts]
         record = read_record(configured)
-        if record is None or configured.findtext("name") != vm.domain.name:
+        known = record.facts.get("domain", {}).get("name") if record else None
+        if record is None or configured.findtext("name") not in (vm.domain.name, known):
             found.append(_not_ours(vm))
             continue
         seen = Seen(current, configured, vm.domain.uuid in autostarted, facts, record, "")

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
 from .conversation import Failed
-from .domain import memory_mib
 from .facts import Vm
 from .libvirt import RUNNING, Domain, list_domains, parse
 from .nvram import has_uefi, is_in_snapshots
@@ -118,7 +117,7 @@ def refuse_without_room(vm: Vm, virsh: Virsh, domain: Domain, disks: list[Elemen
         return
     virsh.try_("pool-refresh", f"--pool={pool}")  # libvirt keeps the figures of the last time
     found = parse(virsh.ask("pool-dumpxml", f"--pool={pool}"), f"libvirt's answer about pool {pool}")
-    available, needed = int(found.findtext("available") or 0) >> 20, memory_mib(domain)
+    available, needed = int(found.findtext("available") or 0) >> 20, domain.memory_mib
     if found.get("type") in _FILES and available < needed:
         raise Problem(
             f"there is no room for the guest's memory: it has {needed} MiB, and pool {pool} {available} MiB left",

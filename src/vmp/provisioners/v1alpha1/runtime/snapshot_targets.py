@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from .conversation import Failed
-from .domain import memory_mib, memory_seconds
+from .domain import memory_seconds
 from .facts import Vm
 from .files import scratch
 from .libvirt import RUNNING, Domain, domain_state, escape, list_domains, look_at_domain, parse
@@ -88,7 +88,7 @@ def _create_snapshot(vm: Vm, virsh: Virsh, domain: Domain, disks: list[Element],
     words += [f"--description={description}"] if description else []
     words += [f"--diskspec={_device_of(disk)},snapshot=internal" for disk in disks]
     if domain.state != "shut off":
-        vm.say(f"saving {memory_mib(domain)} MiB of memory in a disk; the guest stands still meanwhile")
+        vm.say(f"saving {domain.memory_mib} MiB of memory in a disk; the guest stands still meanwhile")
     virsh.ask("snapshot-create-as", *words, seconds=memory_seconds(vm, domain))
 
 

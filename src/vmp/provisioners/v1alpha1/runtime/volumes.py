@@ -31,7 +31,8 @@ def ensure_volume(vm: Vm, virsh: Virsh, volume: Volume, domain: Domain | None) -
     if facts and volume.file and not volume.by_node:
         facts = _judge_filled(vm, virsh, volume, facts, domain is not None)
     if facts is None:
-        if domain is not None and volume.file != vm.seed and _is_open(virsh, volume, domain):
+        is_seed = bool(vm.seed) and volume.file == vm.seed  # its guest has read it
+        if domain is not None and not is_seed and _is_open(virsh, volume, domain):
             raise Problem(
                 f"volume {volume.key} is not there any more, and the domain is {domain.state}",
                 "the guest goes on with the deleted file, and what is in it is lost when it stops: save it from inside",

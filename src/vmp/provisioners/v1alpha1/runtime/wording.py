@@ -10,7 +10,7 @@ from .facts import DomainFacts
 _WHOLE = frozenset("arch cdrom description extra-args initrd-inject machine qemu-commandline uuid virt-type".split())
 """Options whose value virt-install does not split at commas."""
 
-FIRMWARE = ("uefi", "firmware", "loader", "nvram")
+_FIRMWARE = ("uefi", "firmware", "loader", "nvram")
 """The suboptions of `--boot` that choose the firmware."""
 
 MEDIUM = frozenset(["vol", "path", "source.file", "source.volume", "source.pool", "source_volume", "source_pool"])
@@ -64,8 +64,15 @@ def uses_of(domain: DomainFacts) -> dict[Use, str]:
 
 
 def option_changes(before: DomainFacts, now: DomainFacts) -> list[OptionChange]:
-    """Return the options that differ, in the order of the registry, and then those that are gone."""
+    """Return the options that differ, in the order of the registry, and then those that are gone.
+
+    One that is only called otherwise, and says the same, does not differ.
+    """
     old, new = uses_of(before), uses_of(now)
+    for use, text in [*old.items()]:
+        same = [other for other in new if other not in old and (other.option, new[other]) == (use.option, text)]
+        if use not in new and same:
+            del old[use], new[same[0]]
     found = [OptionChange(use, old.get(use), text) for use, text in new.items() if old.get(use) != text]
     found += [OptionChange(use, text, None) for use, text in old.items() if use not in new]
     return [change for change in found if change.use.option not in ("name", "uuid")]
@@ -75,7 +82,7 @@ def suboptions(use: Use, text: str) -> dict[str, str]:
     """Return the suboptions of an option, as virt-install reads them; '' for a first value without a name."""
     if use.option in _WHOLE or (use.option == "xml" and not text.startswith("xpath.")):
         return {"": text}
-    found = {}
+    found = {} if text else {"": "yes"}
     for number, (key, equals, value) in enumerate([part.partition("=") for part in _split(text)]):
         if equals:
             found[key] = value
@@ -100,3 +107,13 @@ def _pairs(change: OptionChange) -> list[tuple[str, str, str]]:
     old, new = [suboptions(change.use, text) if text is not None else {} for text in (change.before, change.now)]
     keys = [key for key in {**new, **old} if old.get(key) != new.get(key)]
     return [(key, old.get(key, "-"), new.get(key, "-")) for key in keys]
+
+
+def firmware_of(domain: DomainFacts) -> dict[str, str]:
+    """Return what the options say of the firmware, in whatever order: `uefi`, or a loader."""
+    found = {}
+    for use, text in uses_of(domain).items():
+        values = suboptions(use, text) if use.option == "boot" else {}
+        values = {(value if key == "" else key): value for key, value in values.items()}
+        found.update({key: value for key, value in values.items() if key.partition(".")[0] in _FIRMWARE})
+    return {key: "yes" if key == value else value for key, value in found.items()}
