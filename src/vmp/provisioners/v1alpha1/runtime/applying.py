@@ -26,6 +26,7 @@ from .networks import commands_to_delete, look_at_networks
 from .pools import ensure_pool
 from .programs import need
 from .record import (
+    configured_record,
     new_record,
     read_record,
     record_parts,
@@ -154,8 +155,10 @@ def bring_definition(run: Run, seen: Seen, changes: list[Change]) -> Seen:
     new = graft(parse(read_text(path), "domain.xml"), seen.configured, chosen_macs)
     with scratch(vm.file("apply.tmp"), ElementTree.tostring(new, encoding="unicode")) as file:
         failure = virsh.try_("define", f"--file={file}")
-    if failure:
-        forget(vm)
+    there = configured_record(vm, virsh) if failure else record
+    if there is None or there.definition != record.definition:
+        if there is not None:  # libvirt answers, so it was virt-install's answer that it refused
+            forget(vm)
         raise Problem(f"libvirt refused the new definition of domain {vm.domain.name}, and keeps the old one", failure)
     return seen._replace(configured=record_parts(vm, virsh, record))
 
