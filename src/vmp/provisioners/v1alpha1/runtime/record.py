@@ -147,7 +147,10 @@ def libvirt_version(virsh: Virsh) -> str:
 
 
 def parts_of(persistent: Element) -> dict[str, str]:
-    """Return a checksum for each part of a domain, by what a user would call it."""
+    """Return a checksum for each part of a domain, by what a user would call it.
+
+    The order of devices of a kind does not count: libvirt 7.0 moves controllers when a domain is first started.
+    """
     pieces: dict[str, list[str]] = {}
     for child in persistent:
         if child.tag == "devices":
@@ -155,7 +158,9 @@ def parts_of(persistent: Element) -> dict[str, str]:
                 pieces.setdefault(_name_of_device(device), []).append(_canonical(device))
         elif child.tag not in ("name", "uuid", "metadata"):
             pieces.setdefault(child.tag, []).append(_canonical(child))
-    return {name: f"{zlib.crc32(''.join(texts).encode(errors='replace')):08x}" for name, texts in pieces.items()}
+    return {
+        name: f"{zlib.crc32(''.join(sorted(texts)).encode(errors='replace')):08x}" for name, texts in pieces.items()
+    }
 
 
 def _name_of_device(device: Element) -> str:
