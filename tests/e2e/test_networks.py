@@ -370,7 +370,9 @@ def test_the_vms_of_a_fleet_that_declare_one_network_come_up_and_go_at_once(imag
     fleet = Vm(base)
     for _ in range(3):
         up = fleet.make("-j8", "up", timeout=600).stderr
-        assert up.count("created network lab") == 1 and up.count("started domain ") == len(names)
+        # One that has defined it may find that another one has started it meanwhile, and both may say so.
+        assert 1 <= up.count("created network lab") + up.count("started network lab") <= 2
+        assert up.count("started domain ") == len(names)
         assert fleet.make("up").stderr.count("is running") == len(names)
         some = fleet.make("-j8", "down", "VMS=vm[0-6]").stderr
         assert some.count("kept network lab: domain vm7 uses it") == 7

@@ -140,7 +140,8 @@ def test_a_question_without_an_answer_is_an_error_and_the_next_run_mends_it(
     assert not wrong, "\n".join(wrong)
     # After a cut the run asks again what it asked in one breath, and virsh connects again for that: few of these runs
     # fail. That each of them was cut, `complaints` sees.
-    enough = 1 if fleet.way == "cut" else len(asked) / 3
+    # Of the others, a question asked in one breath is asked once more by itself, and then answered.
+    enough = 1 if fleet.way == "cut" else len(asked) / 4
     assert failed >= enough, "the questions were answered"
 
 
