@@ -43,15 +43,15 @@ def see(virsh: Virsh, vms: Sequence[Vm]) -> list[Seen | Problem | None]:
     there = [vm for vm in vms if vm.domain.uuid in domains]
     questions = [("dumpxml", f"--domain={vm.domain.uuid}", *option) for vm in there for option in ((), ("--inactive",))]
     answers = iter(virsh.ask_all(*questions))
-    keys = [(volume.pool, volume.name) for vm in there for volume in vm.volumes]
-    volumes = iter(glance_at_volumes(virsh, keys))
+    keys = list(dict.fromkeys([(volume.pool, volume.name) for vm in there for volume in vm.volumes]))  # many share one
+    volumes = dict(zip(keys, glance_at_volumes(virsh, keys)))
     found: list[Seen | Problem | None] = []
     for vm in vms:
         if vm not in there:
             found.append(_not_ours(vm) if vm.domain.name in domains.values() else None)
             continue
         texts = [next(answers), next(answers)]
-        facts = {volume.key: next(volumes) for volume in vm.volumes}
+        facts = {volume.key: volumes[volume.pool, volume.name] for volume in vm.volumes}
         failed = next((text for text in texts if isinstance(text, Failed)), None)
         if failed:
             found.append(failed)
