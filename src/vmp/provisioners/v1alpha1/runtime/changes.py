@@ -25,7 +25,7 @@ class Change(NamedTuple):
     text: str
     when: str
     kind: str = "option"
-    """Who says that it is done: `apply` itself for an option, what is by hand, libvirt's, or stays."""
+    """option, volume, pool, seed, autostart or network; `stays`, `by hand` or `libvirt` where nothing is made of it."""
 
 
 def changes_of(vm: Vm, seen: Seen) -> list[Change]:

@@ -151,7 +151,7 @@ def save_domain(vm: Vm, virsh: Virsh, domain: Domain) -> None:
         try:
             _change(vm, virsh, "managedsave", "saved", "--running", seconds=memory_seconds(vm, domain))
         except Problem:
-            _go_on(vm, virsh, domain.state)
+            let_go_on(vm, virsh, domain.state)
             raise
     elif vm.domain.uuid in list_domains(virsh, "--with-managed-save"):
         vm.say("is saved")
@@ -159,8 +159,8 @@ def save_domain(vm: Vm, virsh: Virsh, domain: Domain) -> None:
         raise _not_running(vm, domain.state)
 
 
-def _go_on(vm: Vm, virsh: Virsh, before: str) -> None:
-    """Let a guest go on that ran before libvirt failed to save it; seldom it is left standing still."""
+def let_go_on(vm: Vm, virsh: Virsh, before: str) -> None:
+    """Let a guest go on that ran, and that libvirt has left standing still since it failed to write its memory."""
     try:
         if before in RUNNING and domain_state(virsh, vm.domain.uuid) == "paused":
             virsh.try_("resume", f"--domain={vm.domain.uuid}")

@@ -113,6 +113,12 @@ def _state(answer: str) -> str:
     return answer.strip()
 
 
+def libvirt_version(virsh: Virsh) -> str:
+    """Return the version of the node's libvirt, such as 9.0.0: the last number that virsh tells; '' without one."""
+    found: list[str] = re.findall(r"\d+(?:\.\d+)+", virsh.ask("version", "--daemon"))
+    return found[-1] if found else ""
+
+
 def disk_sources(xml: Element) -> Iterator[str]:
     """Yield what a domain uses as disks and boots from: paths, and volumes as pool/name."""
     for source in [*xml.iterfind(".//disk//source"), *xml.iterfind(".//mirror/source")]:

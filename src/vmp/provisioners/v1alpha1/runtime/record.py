@@ -8,7 +8,6 @@ one differs now, somebody has changed the domain by hand.
 from __future__ import annotations
 
 import json
-import re
 import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from xml.etree.ElementTree import Element
 from .conversation import Failed
 from .definition import cksum, definition_of, instance_id, is_current, seed_sum
 from .facts import Vm
-from .libvirt import MARK, NAMESPACE, Domain, parse
+from .libvirt import MARK, NAMESPACE, Domain, libvirt_version, parse
 from .network_records import Reservation
 from .say import Problem
 from .virsh import Virsh
@@ -127,7 +126,7 @@ def write_record(vm: Vm, virsh: Virsh, record: Record, where: str) -> None:
 
 
 def record_parts(vm: Vm, virsh: Virsh, record: Record) -> Element:
-    """Note how libvirt has the domain that was just defined; return its XML. Killed before it, the next run does it."""
+    """Note how libvirt has the domain that was just defined; return its XML. If we die first, the next run notes it."""
     persistent = parse(virsh.ask("dumpxml", f"--domain={vm.domain.uuid}", "--inactive"), "libvirt's answer")
     parts = {**parts_of(persistent), "libvirt": libvirt_version(virsh)}
     write_record(vm, virsh, record._replace(parts=parts), "--config")
@@ -139,11 +138,6 @@ def complete_record(vm: Vm, virsh: Virsh, domain: Domain) -> None:
     record = read_record(domain.xml)
     if record and record.facts and not record.parts and not is_on(domain.xml):
         record_parts(vm, virsh, record)
-
-
-def libvirt_version(virsh: Virsh) -> str:
-    """Return the version of the node's libvirt."""
-    return next(reversed(re.findall(r"\d+\.\d+\.\d+", virsh.ask("version", "--daemon"))), "")
 
 
 def parts_of(persistent: Element) -> dict[str, str]:

@@ -8,8 +8,8 @@ from xml.etree.ElementTree import Element
 
 from .conversation import Failed
 from .facts import Vm
-from .libvirt import list_domains, parse
-from .record import Record, is_on, libvirt_version, parts_of, read_record
+from .libvirt import libvirt_version, list_domains, parse
+from .record import Record, is_on, parts_of, read_record
 from .say import Problem
 from .storage import VolumeFacts, glance_at_volumes
 from .virsh import Virsh

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
 from .conversation import Failed
 from .facts import Vm
-from .libvirt import RUNNING, Domain, list_domains, parse
+from .libvirt import RUNNING, Domain, libvirt_version, list_domains, parse
 from .nvram import has_uefi, is_in_snapshots
 from .say import Problem
 from .virsh import Virsh
@@ -105,9 +104,8 @@ def refuse_uefi(vm: Vm, virsh: Virsh, domain: Domain) -> None:
 
 
 def daemon_version(virsh: Virsh) -> tuple[int, ...]:
-    """Return the version of the node's libvirt; the last one that virsh tells."""
-    found = re.findall(r"\d+(?:\.\d+)+", virsh.ask("version", "--daemon"))
-    return tuple(map(int, found[-1].split("."))) if found else ()
+    """Return the version of the node's libvirt, to be compared."""
+    return tuple([int(number) for number in libvirt_version(virsh).split(".") if number])
 
 
 def refuse_without_room(vm: Vm, virsh: Virsh, domain: Domain, disks: list[Element]) -> None:

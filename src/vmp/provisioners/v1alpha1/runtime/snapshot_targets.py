@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from .conversation import Failed
-from .domain import memory_seconds
+from .domain import let_go_on, memory_seconds
 from .facts import Vm
 from .files import scratch
 from .libvirt import RUNNING, Domain, domain_state, escape, list_domains, look_at_domain, parse
@@ -136,10 +136,9 @@ def _undo_snapshot(vm: Vm, virsh: Virsh, domain: Domain, name: str, copies: bool
             _sweep(vm, virsh, name)
             if copies:
                 drop_copies(vm, virsh, domain.xml, name)
-        if domain.state in RUNNING and domain_state(virsh, vm.domain.uuid) == "paused":
-            virsh.ask("resume", f"--domain={vm.domain.uuid}")
     except Problem:
-        return  # the first failure is the one to tell; the next snapshot of that name deletes what is left
+        pass  # the first failure is the one to tell; the next snapshot of that name deletes what is left
+    let_go_on(vm, virsh, domain.state)
 
 
 def snapshots(run: Run) -> None:
