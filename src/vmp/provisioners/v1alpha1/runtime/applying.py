@@ -11,7 +11,7 @@ import re
 from xml.etree import ElementTree
 
 from .changes import Change, changes_of, changes_of_networks, has_other_passwords, loses_autostart
-from .definition import definition_of, seed_sum
+from .definition import is_definition, seed_sum
 from .domain import ensure_autostart
 from .domain_xml import domain_xml, forget
 from .facts import Vm
@@ -83,7 +83,7 @@ def apply(run: Run) -> None:
 
 def _need_for_changes(vm: Vm, seen: Seen) -> None:
     """Name what is not installed, before anything is changed."""
-    if seen.record.definition != definition_of(vm):
+    if not is_definition(vm, seen.record.definition):
         need("make the definition", "virt-install")
     if seen.record.seed != seed_sum(vm):
         need_for_seed(vm)
@@ -143,7 +143,7 @@ def bring_autostart(vm: Vm, virsh: Virsh, seen: Seen) -> None:
 def bring_definition(run: Run, seen: Seen, changes: list[Change]) -> Seen:
     """Define the domain anew, with the UUID, MAC addresses, machine type, firmware and addresses that it has."""
     vm, virsh, record = run.vm, run.virsh, new_record(run.vm)
-    if seen.record.definition == record.definition and not any(change.when == BY_HAND for change in changes):
+    if is_definition(vm, seen.record.definition) and not any(change.when == BY_HAND for change in changes):
         if not seen.record.parts or any(change.kind == "libvirt" for change in changes):
             record_parts(vm, virsh, record)
         elif seen.record._replace(parts={}) != record:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from .definition import definition_of, seed_sum
+from .definition import is_definition, seed_sum
 from .facts import Vm, Volume
 from .networks import NetworkState
 from .record import Record, facts_to_record, recorded_vm
@@ -31,7 +31,7 @@ class Change(NamedTuple):
 def changes_of(vm: Vm, seen: Seen) -> list[Change]:
     """Return all that differs between the directory and what libvirt has."""
     before = recorded_vm(vm, seen.record)
-    differs = seen.record.definition != definition_of(vm)
+    differs = not is_definition(vm, seen.record.definition)
     later = START if seen.on else NOW
     found = _registry_changes(before, vm, seen) if before and differs else []
     if differs and before is None:

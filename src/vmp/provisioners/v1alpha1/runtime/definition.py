@@ -5,6 +5,8 @@ The checksums are those of POSIX's cksum over the same words as ever: domains of
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import re
 import zlib
@@ -32,8 +34,39 @@ def cksum(data: bytes) -> int:
 
 def definition_of(vm: Vm) -> str:
     """Return the checksum of what the domain is made from. The deletion policies are no part of a domain."""
-    data = "".join([f"{word}\0" for word in _words(vm)]).encode(errors="surrogateescape")
+    return _sum_of([*_words(vm), password_sum(vm)] if vm.secrets() else _words(vm))
+
+
+def is_definition(vm: Vm, text: str | None) -> bool:
+    """Tell whether a domain with this checksum was made from what the directory says now.
+
+    Earlier versions took the passwords themselves into it, which is too good a hint for who guesses them.
+    """
+    if text == definition_of(vm):
+        return True
+    passwords = vm.secrets()
+    return bool(passwords) and text == _sum_of([*_words(vm), *[word for pair in passwords.items() for word in pair]])
+
+
+def _sum_of(words: Iterable[str]) -> str:
+    data = "".join([f"{word}\0" for word in words]).encode(errors="surrogateescape")
     return f"{cksum(data)}-{len(data)}"
+
+
+def password_sum(vm: Vm) -> str:
+    """Return what tells other passwords from these; '' without any.
+
+    It stands in the domain's metadata, which everyone on the node may read. So it is salted, and slow to guess from.
+    """
+    passwords = vm.secrets()
+    return _slow_sum(json.dumps(passwords, sort_keys=True), vm.domain.uuid) if passwords else ""
+
+
+@functools.cache
+def _slow_sum(text: str, salt: str) -> str:
+    import hashlib  # only who has passwords pays for it
+
+    return hashlib.pbkdf2_hmac("sha256", text.encode(errors="surrogateescape"), salt.encode(), 50_000).hex()[:16]
 
 
 def _words(vm: Vm) -> Iterable[str]:
@@ -49,8 +82,6 @@ def _words(vm: Vm) -> Iterable[str]:
         else:
             yield "blank"
     yield from vm.domain.virt_install
-    for placeholder, password in vm.secrets().items():
-        yield from (placeholder, password)
 
 
 def documents(vm: Vm) -> list[str]:
@@ -76,7 +107,7 @@ def seed_sum(vm: Vm) -> str:
 
 def is_current(vm: Vm, mark: dict[str, str] | None) -> bool:
     """Tell whether a domain was made from what the directory says now."""
-    return mark is not None and (mark.get("definition"), mark.get("seed")) == (definition_of(vm), seed_sum(vm))
+    return mark is not None and mark.get("seed") == seed_sum(vm) and is_definition(vm, mark.get("definition"))
 
 
 def instance_id(vm: Vm) -> str:

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from .conversation import Failed
-from .definition import cksum, definition_of, instance_id, is_current, seed_sum
+from .definition import definition_of, instance_id, is_current, is_definition, password_sum, seed_sum
 from .facts import Vm
 from .libvirt import MARK, NAMESPACE, Domain, libvirt_version, parse
 from .network_records import Reservation
@@ -39,7 +39,7 @@ class Record(NamedTuple):
 
     def is_current(self, vm: Vm) -> bool:
         """Tell whether the domain was made from what the directory says now."""
-        return (self.definition, self.seed) == (definition_of(vm), seed_sum(vm))
+        return self.seed == seed_sum(vm) and is_definition(vm, self.definition)
 
 
 def facts_to_record(vm: Vm) -> dict[str, Any]:
@@ -47,9 +47,8 @@ def facts_to_record(vm: Vm) -> dict[str, Any]:
     found = {key: vm.facts[key] for key in _KEPT if key in vm.facts}
     found["image"] = {"reference": vm.image.reference, "path": vm.image.path}
     found["instanceId"] = instance_id(vm)
-    passwords = vm.secrets()
-    if passwords:
-        found["passwordsSum"] = cksum(json.dumps(passwords, sort_keys=True).encode())
+    if vm.secrets():
+        found["passwordsSum"] = password_sum(vm)
     return found
 
 
@@ -182,7 +181,7 @@ def tell_stale(vm: Vm, virsh: Virsh, domain: Domain | None) -> None:
         record = configured_record(vm, virsh) or record
     if record is None:
         return
-    definition, seed = record.definition == definition_of(vm), record.seed == seed_sum(vm)
+    definition, seed = is_definition(vm, record.definition), record.seed == seed_sum(vm)
     if definition and seed and is_current(vm, domain.mark):
         return
     if definition and seed:
