@@ -404,7 +404,7 @@ def test_after_another_libvirt_its_own_changes_are_noted_and_a_disk_by_hand_is_n
     assert web.diff() == (1, ["changed by hand: disk vdz added with FORCE=yes", f"{memory} now"][::-1])
     assert "disk vdz added" in web.vm.make("apply", check=False).stderr
     virsh("detach-disk", "web", "vdz", "--config")
-    assert web.apply() == [f"{memory}: taken for libvirt's"]
+    assert web.apply() == [f"{memory}: noted as libvirt's own"]
     assert web.diff() == (0, [])
 
 
@@ -527,7 +527,7 @@ def test_a_domain_of_an_earlier_version_learns_the_details_at_the_next_apply(web
     web.change(lambda web: web.options.update(vcpus="2,maxvcpus=2"))
     assert web.diff() == (
         1,
-        ["definition: changed, in what is not known: an earlier version of vmp made the domain now"],
+        ["definition: changed; in what, is not known: an earlier version of vmp made the domain now"],
     )
     web.apply()
     web.change(lambda web: web.options.update(vcpus="1,maxvcpus=2"))

@@ -97,7 +97,7 @@ def _tell_done(vm: Vm, seen: Seen, changes: list[Change]) -> None:
         elif change.kind == "by hand":
             vm.say(f"{change.text}: undone{', for the next start' if seen.on else ''}")
         elif change.kind == "libvirt":
-            vm.say(f"{change.text}: taken for libvirt's")
+            vm.say(f"{change.text}: noted as libvirt's own")
         elif change.kind == "autostart" or (change.kind == "option" and not seen.on):
             vm.say(f"{change.text}: done")
 

@@ -35,14 +35,14 @@ def changes_of(vm: Vm, seen: Seen) -> list[Change]:
     later = START if seen.on else NOW
     found = _registry_changes(before, vm, seen) if before and differs else []
     if differs and before is None:
-        text = "definition: changed, in what is not known: an earlier version of vmp made the domain"
+        text = "definition: changed; in what, is not known: an earlier version of vmp made the domain"
         found.append(Change(text, later))
     elif has_other_passwords(seen.record, vm):
         found.append(Change("a password of the domain: changed", later))
     found += _volume_changes(before, vm, seen)
     found += _autostart_changes(before, vm, seen)
     if differs and not found:
-        found.append(Change("definition: written in another way, of the same machine", NOW))
+        found.append(Change("definition: written differently, for the same machine", NOW))
     return [*found, *_seed_changes(vm, seen), *_changes_by_hand(seen)]
 
 
