@@ -72,6 +72,22 @@ vms:
 WEB = "  - {name: web, template: blank}\n"
 
 
+def with_data(volume: str, more: str, disk: str = "") -> str:
+    """Return WEB with a second disk of 1 MiB, and ``more`` to say of its volume and of the disk."""
+    return f"""
+  - name: web
+    template: blank
+    libvirt:
+      domain:
+        virtInstall:
+          disk:
+            - name: data
+              options: {{vol: web/{volume}, bus: virtio{disk}}}
+      volumes:
+        - {{name: {volume}, poolName: web, capacity: 1M, {more}}}
+"""
+
+
 def blank_image(directory: Path, guest: str) -> Path:
     """Return a disk of 8 MiB with the boot sector of that guest, to serve as an image."""
     path = directory / f"{guest}.qcow2"

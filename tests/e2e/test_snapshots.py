@@ -14,7 +14,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from blank import WEB, blank, blank_image
+from blank import WEB, blank, blank_image, with_data
 from guest_registries import cloud
 from world import Vm, domain_state, generate, inventory, start_libvirtd, virsh
 
@@ -33,30 +33,9 @@ UEFI = """
           memory: 128
           boot: uefi
 """
-RETAINED = """
-  - name: web
-    template: blank
-    libvirt:
-      domain:
-        virtInstall:
-          disk:
-            - name: data
-              options: {vol: web/data.qcow2, bus: virtio}
-      volumes:
-        - {name: data.qcow2, poolName: web, capacity: 1M, deletionPolicy: Retain}
-"""
-RAW = """
-  - name: web
-    template: blank
-    libvirt:
-      domain:
-        virtInstall:
-          disk:
-            - name: data
-              options: {{vol: web/data.raw, bus: virtio{more}}}
-      volumes:
-        - {{name: data.raw, poolName: web, capacity: 1M, format: raw}}
-"""
+RETAINED = with_data("data.qcow2", "deletionPolicy: Retain")
+RAW = with_data("data.raw", "format: raw")
+RAW_READ_ONLY = with_data("data.raw", "format: raw", disk=", readonly: 'on'")
 
 
 @pytest.fixture
@@ -412,7 +391,7 @@ def test_without_a_domain_they_say_so(web: Vm) -> None:
 
 
 def test_a_raw_disk_that_the_guest_writes_to_is_named(blank_images: Path, base: Path) -> None:
-    vm = machine(blank_images, base, RAW.format(more=""))
+    vm = machine(blank_images, base, RAW)
     vm.make("up")
     for target in ("kill", "start"):
         said = refused(vm, "snapshot", "NAME=x")
@@ -422,7 +401,7 @@ def test_a_raw_disk_that_the_guest_writes_to_is_named(blank_images: Path, base: 
 
 
 def test_a_raw_disk_that_the_guest_only_reads_is_no_obstacle(blank_images: Path, base: Path) -> None:
-    vm = machine(blank_images, base, RAW.format(more=", readonly: 'on'"))
+    vm = machine(blank_images, base, RAW_READ_ONLY)
     vm.make("up", "snapshot", "NAME=x")
     vm.make("kill", "snapshot", "NAME=y")
     vm.make("revert", "NAME=x")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from between import install
-from blank import blank, blank_image
+from blank import blank, blank_image, with_data
 from world import ENVIRONMENT, domain_state, generate, inventory, virsh
 
 pytestmark = pytest.mark.usefixtures("unchanged_libvirt")
@@ -295,18 +295,7 @@ def test_firmware_variables_and_tpm_state_go_with_the_domain(blank_images: Path,
     vm.make("delete-all")
 
 
-DATA = """
-  - name: web
-    template: blank
-    libvirt:
-      domain:
-        virtInstall:
-          disk:
-            - name: data
-              options: {vol: web/data.qcow2, bus: virtio}
-      volumes:
-        - {name: data.qcow2, poolName: web, capacity: 1M, deletionPolicy: Retain}
-"""
+DATA = with_data("data.qcow2", "deletionPolicy: Retain")
 
 
 def external_snapshot(name: str, *disks: str) -> None:
