@@ -61,7 +61,7 @@ class Proxy:
 
     def cut(self) -> None:
         """Close the connections that there are, and hold nobody any more."""
-        for end in self._sockets:
+        for end in list(self._sockets):  # not those of a client that has connected again meanwhile
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
         self.release()

@@ -9,6 +9,7 @@ import os
 import stat
 import time
 
+from .conversation import Failed, Lost
 from .facts import Vm, Volume
 from .files import remove, size_of
 from .node import is_here
@@ -54,15 +55,17 @@ def _take_away(virsh: Virsh, volume: Volume) -> None:
 
     libvirt may need a moment to see that nobody fills it any more.
     """
-    try:
-        for attempt in range(10):
+    for attempt in range(10):
+        try:
             if not virsh.try_("vol-delete", f"--pool={volume.pool}", f"--vol={volume.name}"):
                 return
             if volume.name not in list_volumes(virsh, volume.pool):
                 return
-            time.sleep(0.1 * attempt)
-    except Problem:
-        return  # the first failure is the one to tell
+        except Lost:
+            return  # the first failure is the one to tell
+        except Failed:
+            pass  # the connection was lost once more; virsh makes another one
+        time.sleep(0.1 * attempt)
 
 
 def _bound(vm: Vm, size: int) -> int:
