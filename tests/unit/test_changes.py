@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from vmp.provisioners.v1alpha1.runtime.facts import DomainFacts
 from vmp.provisioners.v1alpha1.runtime.graft import graft
+from vmp.provisioners.v1alpha1.runtime.records import DomainFacts
 from vmp.provisioners.v1alpha1.runtime.timing import when_of
 from vmp.provisioners.v1alpha1.runtime.wording import OptionChange, option_changes
 

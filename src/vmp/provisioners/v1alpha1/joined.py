@@ -15,6 +15,7 @@ MODULES = (
     "knobs",
     "vm_json",
     "network_records",
+    "records",
     "facts",
     "programs",
     "files",

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from .definition import is_definition, seed_sum
-from .facts import Vm, Volume
+from .facts import Vm
 from .networks import NetworkState
 from .record import Record, facts_to_record, recorded_vm
+from .records import Volume
 from .reservations import ReservationStep
 from .seen import Seen, changed_parts
 from .timing import ANEW, BY_HAND, NEVER, NOW, START, when_of

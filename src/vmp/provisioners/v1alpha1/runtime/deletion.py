@@ -7,11 +7,12 @@ import time
 from .conversation import Failed
 from .domain import delete_domain_and_its_keys
 from .domain_xml import forget
-from .facts import Pool, Vm, Volume
+from .facts import Vm
 from .libvirt import domain_state
 from .look import is_ours, look
 from .network_records import Network
 from .pools import define_pool
+from .records import Pool, Volume
 from .reservations import remove_reservations
 from .say import Problem
 from .storage import is_active, list_volumes, look_at_pool

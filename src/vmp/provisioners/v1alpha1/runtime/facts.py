@@ -1,13 +1,14 @@
-"""What this machine is: the records of vm.json, which vmp writes in the registry's own words."""
+"""What this machine is: vm.json, read into its records."""
 
 from __future__ import annotations
 
 import os
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 from .knobs import Knobs
 from .network_records import Reservation, read_network
+from .records import Backing, DomainFacts, Gateway, Image, Pool, Ssh, Volume
 from .say import Problem, write
 from .vm_json import check_kinds, read_json
 
@@ -21,102 +22,7 @@ SOCKET = ".node-ssh"
 """The beginning of the name of the socket of the shared SSH connection to the node."""
 
 
-class Gateway(NamedTuple):
-    """How ssh reaches a remote node; all empty for a node that is this host."""
-
-    host: str = ""
-    user: str = ""
-    port: str = ""
-    command: str = ""
-    """A program that libvirt's URI names in place of ssh."""
-    keyfile: str = ""
-    verify: str = ""
-    """ssh's StrictHostKeyChecking for the node, where libvirt's URI says so."""
-    known_hosts: str = ""
-    shared: bool = False
-    """libvirt runs OpenSSH's own ssh, so all connections of a run can share one."""
-
-
 _GATEWAY = {"knownHosts": "known_hosts"}
-
-
-class Pool(NamedTuple):
-    """A pool of directories that belongs to this machine."""
-
-    name: str
-    path: str
-    retained: bool
-
-
-class Backing(NamedTuple):
-    """The volume that an overlay lies over."""
-
-    pool: str
-    name: str
-    format: str
-
-
-class Volume(NamedTuple):
-    """A volume to be made: filled from a file, an overlay, or blank."""
-
-    pool: str
-    name: str
-    format: str
-    retained: bool
-    capacity: int
-    """Bytes; 0 where the registry leaves it open."""
-    capacity_text: str
-    file: str
-    by_node: bool
-    """The node itself downloads the file."""
-    backing: Backing | None
-    read_only: bool
-    """No guest writes to it: it is a backing volume, a CD-ROM or a read-only disk."""
-
-    @property
-    def key(self) -> str:
-        """Return how messages call it."""
-        return f"{self.pool}/{self.name}"
-
-
-class Image(NamedTuple):
-    """Where the image comes from, and how it is checked and unpacked."""
-
-    reference: str
-    url: str
-    path: str
-    """The file that it is downloaded to; empty where no volume is filled from it."""
-    archive: str
-    member: str
-    algorithm: str
-    sum: str
-    sums_url: str
-
-
-class DomainFacts(NamedTuple):
-    """The libvirt domain, as virt-install is told to make it."""
-
-    name: str
-    uuid: str
-    autostart: bool
-    virt_install: tuple[str, ...]
-    item_names: tuple[str, ...]
-    """What the registry calls each of these words, '' for those without a name of their own."""
-    macs: tuple[str, ...]
-    """The MAC addresses that vmp derived from the names of node, VM and interface."""
-    volumes: tuple[str, ...]
-    """The volumes that are disks of the domain, as pool/name."""
-    networks: tuple[str, ...]
-    used_pools: tuple[str, ...]
-    variable: bool
-    """virt-install finds something out on the node beyond these facts: it is asked each time."""
-
-
-class Ssh(NamedTuple):
-    """How the guest is reached."""
-
-    options: tuple[str, ...]
-    password: bool
 
 
 class Vm:

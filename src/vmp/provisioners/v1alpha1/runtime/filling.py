@@ -10,9 +10,10 @@ import stat
 import time
 
 from .conversation import Failed, Lost
-from .facts import Vm, Volume
+from .facts import Vm
 from .files import remove, size_of
 from .node import is_here
+from .records import Volume
 from .say import Problem
 from .storage import list_volumes, look_at_volume
 from .virsh import Virsh

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from .conversation import Failed
-from .facts import DomainFacts
+from .records import DomainFacts
 from .say import Problem, printable
 from .virsh import Virsh
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 
-from .facts import Pool, Vm
+from .facts import Vm
 from .libvirt import Domain, list_domains, look_at_domain, names
+from .records import Pool
 from .say import Problem
 from .storage import PoolFacts, look_at_pool
 from .virsh import Virsh

@@ -7,7 +7,7 @@ import os
 from .deletion import take_back
 from .domain import define_domain, ensure_autostart
 from .domain_xml import Answers, domain_xml
-from .facts import Pool, Vm, Volume
+from .facts import Vm
 from .image import build_image, need_for_image
 from .libvirt import RUNNING, Domain
 from .look import check_node, look
@@ -19,6 +19,7 @@ from .osinfo import check_osinfo
 from .pools import ensure_pool, start_stopped_pools
 from .programs import Beside, need
 from .record import complete_record, recorded_reservations
+from .records import Pool, Volume
 from .reservations import ReservationStep, carry_out_reservations, look_at_reservations
 from .say import Problem
 from .seed import build_seed, need_for_seed

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from .facts import Pool, Vm
+from .facts import Vm
 from .files import scratch
 from .libvirt import escape
 from .look import is_ours
+from .records import Pool
 from .say import Problem
 from .storage import is_active, look_at_pool
 from .virsh import Virsh

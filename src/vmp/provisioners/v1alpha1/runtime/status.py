@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from .address import find_address, warn_loose
-from .facts import Volume
 from .libvirt import look_at_domain, names
 from .look import refuse_foreign_domain
 from .making import Run
 from .networks import look_at_networks
 from .record import tell_stale
+from .records import Volume
 from .say import write
 from .storage import glance_at_volume, look_at_pool
 from .virsh import Virsh

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from .changes import may_grow
 from .definition import instance_id, seed_sum
-from .facts import Vm, Volume
+from .facts import Vm
 from .graft import source_of
 from .making import Run
 from .record import Record
+from .records import Volume
 from .say import Problem
 from .seed import build_seed
 from .seen import Seen

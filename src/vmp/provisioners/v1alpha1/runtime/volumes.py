@@ -11,11 +11,12 @@ import os
 import shlex
 import time
 
-from .facts import Vm, Volume
+from .facts import Vm
 from .files import remove, scratch, size_of
 from .filling import fill, same_ends
 from .libvirt import Domain, disk_sources, escape
 from .pools import ensure_pool
+from .records import Volume
 from .say import Problem
 from .storage import VolumeFacts, look_at_pool, look_at_volume, look_at_volumes
 from .users import find_users

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import NamedTuple
 
-from .facts import DomainFacts
+from .records import DomainFacts
 
 _WHOLE = frozenset("arch cdrom description extra-args initrd-inject machine qemu-commandline uuid virt-type".split())
 """Options whose value virt-install does not split at commas."""
