@@ -9,7 +9,7 @@ from vmp.configuration import Configuration
 from vmp.diagnostics import Report
 from vmp.expand import Scope, check_braces, expand
 from vmp.images import FoundImage, Images, variables_of
-from vmp.merge import Templates, element_name, settle
+from vmp.merge import Templates, element_name, lay_install_over_domain, settle
 from vmp.nodes import Entry, Mapping, Node, Scalar, Sequence
 from vmp.provisioners import PROVISIONERS, Provisioner
 from vmp.schema import BUILT_IN_VARIABLES, IMAGE, NODE, REGISTRY, VM, NodeEntry, VmEntry
@@ -103,7 +103,7 @@ class Compiler:
     def _compile(self, name: str) -> Configuration | None:
         before = self._report.calls
         own = self.vms[name]
-        merged = _as_mapping(settle(self._templates.inherit(own)))
+        merged = _as_mapping(settle(lay_install_over_domain(self._templates.inherit(own))))
         merged = Mapping({"name": own.entries["name"], **merged.entries}, own.span)
         if not self._templates.is_complete(own):
             return None  # what it lacks may be in a template that has been reported as missing

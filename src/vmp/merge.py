@@ -99,6 +99,26 @@ def _is_deleted(node: Node) -> bool:
     return isinstance(node, Mapping) and node.patch == "delete"
 
 
+def lay_install_over_domain(vm: Mapping) -> Mapping:
+    """Return a VM whose `install` has all options of its first phase: its own, laid over those of the domain.
+
+    That comes before `settle`, so that `$patch` in `install` takes away what the domain has.
+    """
+    libvirt = vm.get("libvirt")
+    domain = libvirt.get("domain") if isinstance(libvirt, Mapping) else None
+    install = domain.get("install") if isinstance(domain, Mapping) else None
+    own = install.get("virtInstall") if isinstance(install, Mapping) else None
+    lasting = domain.get("virtInstall") if isinstance(domain, Mapping) else None
+    if own is None or lasting is None:
+        return vm
+    found = merge(lasting, own)
+    for parent, key in ((install, "virtInstall"), (domain, "install"), (libvirt, "domain"), (vm, "libvirt")):
+        assert isinstance(parent, Mapping)
+        entries = {**parent.entries, key: Entry(parent.entries[key].key, found)}
+        found = Mapping(entries, parent.span, parent.patch)
+    return _as_mapping(found)
+
+
 class Templates:
     """The templates of a registry, each resolved once."""
 

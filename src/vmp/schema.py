@@ -255,6 +255,21 @@ class SshOption(Shape["tuple[str, ...]"]):
 
 
 @record
+class Install:
+    """How the system gets onto the disk, once.
+
+    While a VM is installed, its domain has these options, and a reboot turns it off. When the guest has turned itself
+    off, the definition without them takes the place of this one, with the same UUID, MAC addresses and UEFI variables.
+    """
+
+    virt_install: dict[str, str | bool | tuple[Item, ...]] = required(
+        VirtInstall(),
+        "Options of virt-install that count while the system is installed. They are laid over those of the domain by "
+        "the rules of merging: lists merge by name, null takes an option away.",
+    )
+
+
+@record
 class Domain:
     """The libvirt domain."""
 
@@ -264,6 +279,9 @@ class Domain:
         "Options of virt-install, in this order: a string or number gives `--option=value`, true gives `--option`, "
         "false or null leaves it out, a list gives the option once per item.",
         {},
+    )
+    install: Install | None = optional(
+        Record(Install), "The first phase of a VM whose system is installed, such as from an ISO image."
     )
 
 

@@ -179,9 +179,9 @@ class Facts:
         """Return a document of the seed."""
         return (self.directory / f"{self.one('seed', 'path')}.d" / name).read_bytes().decode()
 
-    def suboptions(self, option: str) -> Iterator[tuple[str, str]]:
-        """Return what virt-install makes of an option (as virtinst/cli.py has it)."""
-        for word in self.plan["domain"]["virtInstall"]:
+    def suboptions(self, option: str, phase: str = "domain") -> Iterator[tuple[str, str]]:
+        """Return what virt-install makes of an option (as virtinst/cli.py has it), later or while installing."""
+        for word in self.plan[phase]["virtInstall"]:
             if word.startswith(f"--{option}="):
                 splitter = shlex.shlex(word.partition("=")[2], posix=True)
                 splitter.commenters, splitter.whitespace, splitter.whitespace_split = "", ",", True
@@ -296,6 +296,10 @@ def _put_suboption(option: str, key: str, name: str) -> Callable[[Registry, str]
         options[option] = [*items, {"name": name, "options": {key: Raw(text)}}]
 
     return put
+
+
+def _put_install(registry: Registry, **options: Any) -> None:
+    _libvirt(registry)["domain"].setdefault("install", {"virtInstall": {}})["virtInstall"].update(options)
 
 
 def _put_suboption_name(registry: Registry, text: str) -> None:
@@ -435,6 +439,26 @@ FIELDS: tuple[Field, ...] = (
         "vms[].libvirt.domain.virtInstall.*",
         _set(lambda registry: _libvirt(registry)["domain"]["virtInstall"], "description"),
         _option_words,
+    ),
+    Field(
+        "vms[].libvirt.domain.install.virtInstall.*",
+        lambda registry, text: _put_install(registry, description=Raw(text)),
+        lambda facts: [word.partition("=")[2] for word in facts.plan["install"]["virtInstall"]],
+    ),
+    Field(
+        "vms[].libvirt.domain.install.virtInstall.*[].name",
+        lambda registry, text: _put_install(registry, network=[{"name": Raw(text), "options": {"none": True}}]),
+        lambda facts: None,
+    ),
+    Field(
+        "vms[].libvirt.domain.install.virtInstall.*[].options.*",
+        lambda registry, text: _put_install(registry, metadata=[{"name": "title", "options": {"title": Raw(text)}}]),
+        lambda facts: [value for name, value in facts.suboptions("metadata", "install") if name == "title"],
+    ),
+    Field(
+        "vms[].libvirt.domain.install.virtInstall.*[].options.(key)",
+        lambda registry, text: _put_install(registry, cpu=[{"name": "cpu", "options": {Raw(text): True}}]),
+        lambda facts: [name for name, _ in facts.suboptions("cpu", "install")],
     ),
     Field("vms[].libvirt.domain.virtInstall.*[].name", _put_item_name, lambda facts: None),
     Field(

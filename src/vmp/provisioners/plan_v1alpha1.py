@@ -9,26 +9,18 @@ from vmp.provisioners.v1alpha1 import plan as to
 from vmp.provisioners.v1alpha1.options import disks_of, interfaces_of, networks_of
 from vmp.schema import CloudInit, NodeEntry, Ssh, Volume
 from vmp.uris import Uri, take_apart
+from vmp.virt_install import Item
 
 
 def plan_v1alpha1(configuration: Configuration) -> to.Plan:
     """Return what v1alpha1 needs to know of a VM."""
     vm, image = configuration.vm, configuration.image
     archive, checksum = image.archive, image.checksum
-    options: to.Options = {
-        option: tuple([to.Item(item.name, item.options or {}) for item in value]) if isinstance(value, tuple) else value
-        for option, value in vm.libvirt.domain.virt_install.items()
-    }
+    domain = vm.libvirt.domain
     return to.Plan(
         name=vm.name,
         node=node_plan(configuration.node),
-        domain=to.Domain(
-            name=vm.libvirt.domain.name,
-            options=options,
-            disks=disks_of(options),
-            networks=networks_of(options),
-            interfaces=interfaces_of(options),
-        ),
+        domain=_domain(domain.name, domain.virt_install),
         image=to.Image(
             reference=f"{image.name}:{image.tag}",
             url=image.url,
@@ -72,6 +64,7 @@ def plan_v1alpha1(configuration: Configuration) -> to.Plan:
                 for reservation in vm.libvirt.reservations
             ]
         ),
+        install=_domain(domain.name, domain.install.virt_install) if domain.install else None,
     )
 
 
@@ -93,6 +86,20 @@ def node_plan(node: NodeEntry) -> to.Node:
             parameters=parts.parameters,
         ),
         downloads=bool(libvirt) and libvirt.image_download == "node",
+    )
+
+
+def _domain(name: str, virt_install: dict[str, str | bool | tuple[Item, ...]]) -> to.Domain:
+    options: to.Options = {
+        option: tuple([to.Item(item.name, item.options or {}) for item in value]) if isinstance(value, tuple) else value
+        for option, value in virt_install.items()
+    }
+    return to.Domain(
+        name=name,
+        options=options,
+        disks=disks_of(options),
+        networks=networks_of(options),
+        interfaces=interfaces_of(options),
     )
 
 

@@ -10,15 +10,27 @@ from vmp.nodes import Mapping
 from vmp.provisioners.v1alpha1.check_networks import check_networks
 from vmp.provisioners.v1alpha1.check_options import check_options
 from vmp.provisioners.v1alpha1.identity import given_uuid
-from vmp.provisioners.v1alpha1.places import place_of
+from vmp.provisioners.v1alpha1.places import place_of, while_installing
 from vmp.provisioners.v1alpha1.plan import Plan, Volume
 from vmp.provisioners.v1alpha1.runtime.facts import SECRETS, SOCKET, SSH_PASSWORD, VM_JSON
 from vmp.provisioners.v1alpha1.runtime.knobs import KNOBS
 from vmp.provisioners.v1alpha1.static import STATIC_NAMES
+from vmp.provisioners.v1alpha1.vm_json import installing_plan
 from vmp.texts import check_host, is_too_long
 
 GENERATED_NAMES = frozenset(
-    {*STATIC_NAMES, "MANIFEST", VM_JSON, SECRETS, SSH_PASSWORD, SOCKET, "domain.xml", "known_hosts", "__pycache__"}
+    {
+        *STATIC_NAMES,
+        "MANIFEST",
+        VM_JSON,
+        SECRETS,
+        SSH_PASSWORD,
+        SOCKET,
+        "domain.xml",
+        "install.xml",
+        "known_hosts",
+        "__pycache__",
+    }
 )
 """Names in the directory that no path of the registry may take."""
 
@@ -31,6 +43,8 @@ def check(plan: Plan, vm: Mapping, report: Report) -> None:
     _check_seed(plan, vm, report)
     _check_uuid(plan, vm, report)
     check_options(plan, vm, report)
+    if plan.install:
+        check_options(installing_plan(plan), while_installing(vm), report)
     if plan.networks or plan.reservations:
         check_networks(plan, vm, report)
     _check_ssh(plan, vm, report)
@@ -53,6 +67,9 @@ def _check_uuid(plan: Plan, vm: Mapping, report: Report) -> None:
     if uuid is not None and not re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", uuid):
         span = place_of(vm, "libvirt", "domain", "virtInstall", "uuid")
         report.error("bad-value", f"{uuid!r} is not a UUID", span)
+    if plan.install and given_uuid(plan.install) != uuid:
+        span = place_of(vm, "libvirt", "domain", "install", "virtInstall", "uuid")
+        report.error("bad-value", "the UUID cannot change with the end of the installation", span)
 
 
 def _check_pools(plan: Plan, vm: Mapping, report: Report) -> None:

@@ -27,9 +27,26 @@ _CPU_WORDS = ("host-passthrough", "host-model", "host-model-only", "host", "none
 """What virt-install takes for a mode where the model stands; any other word is a model to it."""
 
 
+_INSTALLERS = {
+    "location": "its kernel is deleted before the domain starts",
+    "install": "its kernel is deleted before the domain starts",
+    "unattended": "its files are deleted before the domain starts",
+    "reinstall": "the domain would be installed at each start",
+    "initrd-inject": "it goes with 'location'",
+    "extra-args": "it goes with 'location'",
+}
+"""Options that begin an installation which virt-install itself would have to end."""
+
+_INSTEAD = {
+    "extra-args": "'boot: kernel=…,initrd=…,kernel_args=…' in libvirt.domain.install.virtInstall",
+    "initrd-inject": "a config drive (configDrives), which the installer reads",
+}
+
+
 def check_options(plan: Plan, vm: Mapping, report: Report) -> None:
     """Report what is wrong with the options of virt-install."""
     options = plan.domain.options
+    _check_installers(plan, vm, report)
     for option, value in options.items():
         if isinstance(value, str):
             span = partial(place_of, vm, *DOMAIN, option)
@@ -48,6 +65,18 @@ def check_options(plan: Plan, vm: Mapping, report: Report) -> None:
     _check_cpu(plan, vm, report)
     _check_disks(plan, vm, report)
     _check_shared_memory(plan, vm, report)
+
+
+def _check_installers(plan: Plan, vm: Mapping, report: Report) -> None:
+    """Report options that cannot work in a directory that is used again and again, and name the way."""
+    for option in plan.domain.options:
+        if option in _INSTALLERS:
+            message = f"{option!r} cannot work here: {_INSTALLERS[option]}"
+            way = _INSTEAD.get(option, "libvirt.domain.install says what the domain has while its system is installed")
+            report.error("bad-value", message, place_of(vm, *DOMAIN, option), help=f"instead: {way}")
+        elif option == "cloud-init":
+            message = "'cloud-init' cannot work here: its image is deleted before the domain starts"
+            report.error("bad-value", message, place_of(vm, *DOMAIN, option), help="instead: cloudInit of the VM")
 
 
 def _check_carried(text: str, span: Callable[[], Span], report: Report) -> None:

@@ -229,3 +229,5 @@ class Plan(NamedTuple):
     """By the name of the variable: all that begin with KNOB_PREFIX."""
     networks: tuple[Network, ...] = ()
     reservations: tuple[Reservation, ...] = ()
+    install: Domain | None = None
+    """The domain as it is while its system is installed: all of its options then."""

@@ -13,7 +13,7 @@ from vmp.provisioners.v1alpha1.plan import Plan
 from vmp.provisioners.v1alpha1.runtime.facts import SECRETS, SSH_PASSWORD, VM_JSON
 from vmp.provisioners.v1alpha1.static import static_files
 from vmp.provisioners.v1alpha1.virt_install import has_secret, virt_install_arguments
-from vmp.provisioners.v1alpha1.vm_json import image_path, vm_json
+from vmp.provisioners.v1alpha1.vm_json import image_path, installing_plan, vm_json
 from vmp.tree import File, Tree, with_manifest
 
 SECRET = 0o600
@@ -35,10 +35,11 @@ def render(plan: Plan) -> Tree:
         ignored = files[".gitignore"]
         files[".gitignore"] = File(ignored.content + unwanted.encode(), ignored.mode)
     words = virt_install_arguments(plan)
-    mode = SECRET if has_secret(plan.domain) else 0o644
-    files[VM_JSON] = File(to_json(vm_json(plan, words)).encode(), mode)
-    if words.secrets:
-        files[SECRETS] = File(to_json(words.secrets).encode(), SECRET)
+    installing = virt_install_arguments(installing_plan(plan), words.secrets) if plan.install else None
+    secret = any(has_secret(domain) for domain in (plan.domain, plan.install) if domain)
+    files[VM_JSON] = File(to_json(vm_json(plan, words, installing)).encode(), SECRET if secret else 0o644)
+    if secrets := {**words.secrets, **(installing.secrets if installing else {})}:
+        files[SECRETS] = File(to_json(secrets).encode(), SECRET)
     if plan.ssh and plan.ssh.password:
         files[SSH_PASSWORD] = File(plan.ssh.password.encode(), SECRET)
     if plan.seed:

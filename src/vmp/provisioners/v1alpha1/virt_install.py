@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from vmp.provisioners.v1alpha1.identity import digest, domain_uuid, given_uuid, mac_address
 from vmp.provisioners.v1alpha1.on_off import is_on_off
@@ -24,22 +25,28 @@ class Words(list[str]):
     placeholders stand in the words; ``macs`` the derived MAC addresses.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, others: Mapping[str, str]) -> None:
         self.secrets: dict[str, str] = {}
         self.macs: list[str] = []
         self.names: list[str] = []
         self._plan = plan
+        self._others = others
 
     def placeholder(self, value: str) -> str:
         """Return what stands for a password, so that no process list shows it."""
-        found = f"secret-{digest('secret', self._plan, str(len(self.secrets))).hex()[:32]}"
+        known = next((found for found, password in self._others.items() if password == value), "")
+        number = len(self._others) + len(self.secrets)
+        found = known or f"secret-{digest('secret', self._plan, str(number)).hex()[:32]}"
         self.secrets[found] = value
         return found
 
 
-def virt_install_arguments(plan: Plan) -> Words:
-    """Return the options that describe the domain, in the order of the registry."""
-    words = Words(plan)
+def virt_install_arguments(plan: Plan, others: Mapping[str, str] = MappingProxyType({})) -> Words:
+    """Return the options that describe the domain, in the order of the registry.
+
+    ``others`` are the passwords in other options of this VM, by their placeholders.
+    """
+    words = Words(plan, others)
     for name, word in _arguments(plan, words):
         words.append(word)
         words.names.append(name)

@@ -14,26 +14,15 @@ from vmp.provisioners.v1alpha1.virt_install import Words, asks_each_time, autost
 Facts = dict[str, Any]
 
 
-def vm_json(plan: Plan, words: Words) -> Facts:
-    """Return the content of vm.json; ``words`` are the options of virt-install."""
+def vm_json(plan: Plan, words: Words, installing: Words | None = None) -> Facts:
+    """Return the content of vm.json; the words are the options of virt-install, later and while installing."""
     found = _set(
         format=FORMAT,
         name=plan.name,
         node=plan.node.name,
         connection=_connection(plan),
-        domain=_set(
-            name=plan.domain.name,
-            uuid=domain_uuid(plan),
-            autostart=autostarts(plan.domain),
-            virtInstall=list(words),
-            itemNames=words.names if any(words.names) else [],
-            derivedMacs=words.macs,
-            secrets=bool(words.secrets),
-            volumes=[disk.volume for disk in plan.domain.disks if disk.volume],
-            networks=list(plan.domain.networks),
-            usedPools=_used_pools(plan),
-            askEachTime=asks_each_time(plan),
-        ),
+        domain=_domain(plan, words, bool(words.secrets or (installing and installing.secrets))),
+        install=_install(plan, installing) if installing else None,
         image=_image(plan),
         seed=_set(path=plan.seed.path if plan.seed else ""),
         pools=[{"name": pool.name, "path": pool.path, "deletionPolicy": _policy(pool.retained)} for pool in plan.pools],
@@ -53,6 +42,34 @@ def vm_json(plan: Plan, words: Words) -> Facts:
     if plan.ssh is not None:
         found["ssh"] = _ssh(plan.ssh)  # also an empty one: the VM can then be reached
     return found
+
+
+def installing_plan(plan: Plan) -> Plan:
+    """Return the plan of the VM while its system is installed."""
+    assert plan.install
+    return plan._replace(domain=plan.install)
+
+
+def _domain(plan: Plan, words: Words, secrets: bool) -> Facts:
+    return _set(
+        name=plan.domain.name,
+        uuid=domain_uuid(plan),
+        autostart=autostarts(plan.domain),
+        virtInstall=list(words),
+        itemNames=words.names if any(words.names) else [],
+        derivedMacs=words.macs,
+        secrets=secrets,
+        volumes=[disk.volume for disk in plan.domain.disks if disk.volume],
+        networks=list(plan.domain.networks),
+        usedPools=_used_pools(plan),
+        askEachTime=asks_each_time(plan),
+    )
+
+
+def _install(plan: Plan, words: Words) -> Facts:
+    """Return what the domain has otherwise while the system is installed."""
+    found = _domain(installing_plan(plan), words, False)
+    return {key: value for key, value in found.items() if key not in ("name", "uuid", "autostart", "usedPools")}
 
 
 def _set(**facts: Any) -> Facts:
@@ -121,7 +138,7 @@ def _is_read_only(plan: Plan, volume: Volume) -> bool:
     backing = [other.backing for other in plan.volumes if other.backing]
     if (volume.pool, volume.name) in [(base.pool, base.name) for base in backing]:
         return True
-    return Disk(volume.key, read_only=True) in plan.domain.disks
+    return any(Disk(volume.key, read_only=True) in domain.disks for domain in (plan.domain, plan.install) if domain)
 
 
 def _network(network: Network) -> Facts:

@@ -6,27 +6,19 @@ step looks at what there is, so a run that was killed is gone on with. Nothing i
 
 from __future__ import annotations
 
-import os
-import re
-from xml.etree import ElementTree
-
 from .changes import Change, changes_of, changes_of_networks, has_other_passwords, loses_autostart
 from .definition import is_definition, seed_sum
 from .domain import ensure_autostart
-from .domain_xml import domain_xml, forget
 from .facts import Vm
-from .files import read_text, scratch
-from .graft import graft
 from .hotplug import bring_to_guest
-from .knobs import FORCE
-from .libvirt import Domain, list_domains, parse
-from .look import check_node, look, no_domain
+from .knobs import FORCE, is_forced
+from .libvirt import Domain, list_domains
+from .look import check_node, look, no_domain, still_to_install
 from .making import Run, make_networks, make_reservations, make_storage
 from .networks import commands_to_delete, look_at_networks
 from .pools import ensure_pool
 from .programs import need
 from .record import (
-    configured_record,
     new_record,
     read_record,
     record_parts,
@@ -35,6 +27,7 @@ from .record import (
     with_options,
     write_record,
 )
+from .redefinition import redefine
 from .reservations import look_at_reservations
 from .say import Problem
 from .seed import need_for_seed
@@ -55,6 +48,8 @@ def apply(run: Run) -> None:
     if seen is None:
         raise no_domain(vm)
     domain = Domain(vm.domain.name, "running" if seen.on else "shut off", seen.current)
+    if seen.record.phase:
+        raise still_to_install(vm, domain)
     check_node(vm, virsh)
     run.networks = look_at_networks(vm, virsh)
     changes = changes_of(vm, seen)
@@ -105,9 +100,7 @@ def _tell_done(vm: Vm, seen: Seen, changes: list[Change]) -> None:
 def refuse_impossible(run: Run, seen: Seen, changes: list[Change]) -> None:
     """Refuse, before anything is changed and all at once, what cannot be, and what would undo somebody's work."""
     vm, virsh = run.vm, run.virsh
-    force = os.environ.get(FORCE, "")
-    if force not in ("", "yes", "no"):
-        raise Problem(f"{FORCE} is '{force}', neither yes nor no")
+    forced = is_forced()
     anew, by_hand = [[change.text for change in changes if change.when == when] for when in (ANEW, BY_HAND)]
     different_networks = [state.network.name for state in run.networks if state.differences]
     never = [change.text for change in changes_of_networks(run.networks, ()) if change.when == NEVER]
@@ -116,10 +109,10 @@ def refuse_impossible(run: Run, seen: Seen, changes: list[Change]) -> None:
         ways.append("a network stays as it is, as its guests would lose their link: give this VM's another name,")
         ways.append(f"or, once nobody uses it, take it away, and the next '{vm.make} up' makes it as declared:")
         ways += commands_to_delete(vm, different_networks[0])
-    if by_hand and force != "yes":
+    if by_hand and not forced:
         ways.append(f"bring what was changed by hand into the registry, or let '{vm.make} apply {FORCE}=yes' undo it")
     if ways:
-        refused = [*anew, *never, *(by_hand if force != "yes" else [])]
+        refused = [*anew, *never, *(by_hand if not forced else [])]
         raise Problem("what is there cannot become what the directory says, and nothing was changed", *refused, *ways)
     if changes and not seen.on and vm.domain.uuid in list_domains(virsh, "--with-managed-save"):
         raise Problem(
@@ -149,22 +142,8 @@ def bring_definition(run: Run, seen: Seen, changes: list[Change]) -> Seen:
         elif seen.record._replace(parts={}) != record:
             write_record(vm, virsh, record._replace(parts=seen.record.parts), "--config")
         return seen
-    path = domain_xml(vm, virsh, run.answers, exists=True)
     before = recorded_vm(vm, seen.record) or vm
-    chosen_macs = frozenset(re.findall("(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", _network_words(before) + _network_words(vm)))
-    new = graft(parse(read_text(path), "domain.xml"), seen.configured, chosen_macs)
-    with scratch(vm.file("apply.tmp"), ElementTree.tostring(new, encoding="unicode")) as file:
-        failure = virsh.try_("define", f"--file={file}")
-    there = configured_record(vm, virsh) if failure else record
-    if there is None or there.definition != record.definition:
-        if there is not None:  # libvirt answers, so it was virt-install's answer that it refused
-            forget(vm)
-        raise Problem(f"libvirt refused the new definition of domain {vm.domain.name}, and keeps the old one", failure)
-    return seen._replace(configured=record_parts(vm, virsh, record))
-
-
-def _network_words(vm: Vm) -> str:
-    return " ".join([word for word in vm.domain.virt_install if word.startswith("--network")]).lower()
+    return seen._replace(configured=redefine(vm, virsh, run.answers, before, seen.configured))
 
 
 def bring_guest(vm: Vm, virsh: Virsh, seen: Seen) -> bool:

@@ -107,7 +107,9 @@ def seed_sum(vm: Vm) -> str:
 
 def is_current(vm: Vm, mark: dict[str, str] | None) -> bool:
     """Tell whether a domain was made from what the directory says now."""
-    return mark is not None and mark.get("seed") == seed_sum(vm) and is_definition(vm, mark.get("definition"))
+    if mark is None or mark.get("phase"):  # what is still to be installed is not as it is to be
+        return False
+    return mark.get("seed") == seed_sum(vm) and is_definition(vm, mark.get("definition"))
 
 
 def instance_id(vm: Vm) -> str:

@@ -146,6 +146,21 @@ def _snapshot_layers(
     return found
 
 
+def delete_written_volumes(vm: Vm, virsh: Virsh, found_users: LastingUsers) -> None:
+    """Delete the disks that the guest writes, but for those to be retained. The domain is off, and stays."""
+    users = found_users.find(vm, virsh)
+    for volume in reversed(vm.volumes):
+        path = list_volumes(virsh, volume.pool).get(volume.name, "")
+        if not path or volume.retained or volume.read_only or volume.key not in vm.domain.volumes:
+            continue
+        user = users.user_of(path, volume.key, frozenset([vm.domain.name]))
+        if user:
+            raise Problem(f"volume {volume.key} is used by {user}: it stays as it is", "give this VM's another name")
+        if _delete_volume(virsh, volume.key):
+            vm.say(f"deleted volume {volume.key}")
+        users.forget(f"volume {path}")
+
+
 def _delete_volume(virsh: Virsh, key: str) -> bool:
     """Delete a volume; return whether this run has done it, and not another one. A busy pool is tried again."""
     pool, _, name = key.partition("/")

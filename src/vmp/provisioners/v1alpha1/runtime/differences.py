@@ -34,6 +34,8 @@ def lines_of_diff(vm: Vm, virsh: Virsh, seen: Seen | None) -> list[Change]:
     """Return the lines that `diff` prints."""
     if seen is None:
         return [Change(f"domain {vm.domain.name}: is not there", f"with {vm.make} up")]
+    if seen.record.phase:
+        return [Change("installation: has not ended", f"with {vm.make} up")]
     states = look_at_networks(vm, virsh)
     recorded = recorded_reservations(vm, Domain(vm.domain.name, "", seen.configured))
     return [*changes_of_networks(states, look_at_reservations(vm, virsh, recorded)), *changes_of(vm, seen)]

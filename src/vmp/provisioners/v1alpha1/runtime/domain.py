@@ -18,14 +18,15 @@ from .snapshots import names_as_far_as_known
 from .virsh import Virsh
 
 
-def define_domain(vm: Vm, virsh: Virsh, path: str) -> None:
-    """Define the domain from its XML file."""
+def define_domain(vm: Vm, virsh: Virsh, path: str, phase: str = "") -> None:
+    """Define the domain from its XML file. One that is still to be installed does not start with its node."""
     failure = virsh.try_("define", f"--file={path}")
     if failure:
         raise Problem(f"could not create domain {vm.domain.name}", failure)
-    record_parts(vm, virsh, new_record(vm))
-    vm.say(f"created domain {vm.domain.name}")
-    ensure_autostart(vm, virsh)
+    record_parts(vm, virsh, new_record(vm, phase))
+    vm.say(f"created domain {vm.domain.name}{', to be installed' if phase else ''}")
+    if not phase:
+        ensure_autostart(vm, virsh)
 
 
 def ensure_autostart(vm: Vm, virsh: Virsh) -> None:
@@ -83,7 +84,7 @@ def stop_domain(vm: Vm, virsh: Virsh, domain: Domain | None) -> None:
     """Ask the guest to shut down, then pull the plug."""
     if domain is None or domain.state == "shut off":
         return
-    if domain.state == "crashed" or vm.knobs.stop_timeout == 0:
+    if domain.phase or domain.state == "crashed" or vm.knobs.stop_timeout == 0:
         kill_domain(vm, virsh, domain.state)
         return
     vm.say("asking the guest to shut down")

@@ -8,6 +8,7 @@ after libvirt has refused domain.xml, the next run asks virt-install.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
@@ -17,7 +18,7 @@ from .files import read_text, remove, write_text
 from .libvirt import MARK, NAMESPACE, escape, parse
 from .node import connection
 from .programs import run_program
-from .record import mark_of, new_record
+from .record import DEFINED, Record, mark_of, new_record
 from .say import Problem
 from .storage import VolumeFacts, look_at_volumes
 from .virsh import Virsh
@@ -32,14 +33,37 @@ ElementTree.register_namespace("qemu", "http://libvirt.org/schemas/domain/qemu/1
 
 def domain_xml(vm: Vm, virsh: Virsh, answers: Answers | None, *, exists: bool = False) -> str:
     """Return the path of a domain.xml that is as virt-install would make it now; ``exists`` if there is a domain."""
-    path, stamp = vm.file("domain.xml"), vm.file("domain.xml.sum")
+    return _current_xml(vm, virsh, answers, "domain.xml", exists, lambda root: _mark(root, new_record(vm)))
+
+
+def install_xml(vm: Vm, virsh: Virsh, answers: Answers | None) -> str:
+    """Return the path of the definition that counts while the system is installed: a reboot turns that domain off."""
+
+    def complete(root: Element) -> None:
+        for event in ("on_poweroff", "on_reboot"):
+            found = root.find(event)
+            if found is None:
+                found = ElementTree.SubElement(root, event)
+            found.text = "destroy"
+        _mark(root, new_record(vm, DEFINED))
+
+    return _current_xml(vm.while_installing(), virsh, answers, "install.xml", False, complete)
+
+
+def _current_xml(
+    vm: Vm, virsh: Virsh, answers: Answers | None, name: str, exists: bool, complete: Callable[[Element], None]
+) -> str:
+    """Return the path of an XML file that is as virt-install would make it now, completed."""
+    path, stamp = vm.file(name), vm.file(f"{name}.sum")
     found = look_at_volumes(virsh, [(volume.pool, volume.name) for volume in vm.volumes])
     volumes = dict(zip([volume.key for volume in vm.volumes], found))
     basis = f"{definition_of(vm)} {cksum(_basis(vm, virsh, volumes).encode(errors='surrogateescape'))}"
     text = read_text(path)
     if vm.domain.variable or not text or read_text(stamp) != _stamp(basis, text):
         text = _serialize(_ask(vm, volumes, answers, exists=exists))
-    marked = _with_mark(vm, text)
+    root = parse(text, name)
+    complete(root)
+    marked = _serialize(root)
     if marked != read_text(path) or read_text(stamp) != _stamp(basis, marked):
         remove(stamp)
         write_text(path, marked)
@@ -49,7 +73,7 @@ def domain_xml(vm: Vm, virsh: Virsh, answers: Answers | None, *, exists: bool = 
 
 def forget(vm: Vm) -> None:
     """See to it that the next run asks virt-install."""
-    remove(vm.file("domain.xml.sum"))
+    remove(vm.file("domain.xml.sum"), vm.file("install.xml.sum"))
 
 
 def _stamp(basis: str, text: str) -> str:
@@ -127,9 +151,8 @@ def _serialize(root: Element) -> str:
     return ElementTree.tostring(root, encoding="unicode").rstrip("\n") + "\n"
 
 
-def _with_mark(vm: Vm, text: str) -> str:
-    """Return the XML with our mark: what it was made from."""
-    root = parse(text, "domain.xml")
+def _mark(root: Element, record: Record) -> None:
+    """Put our mark into a domain's XML: what it was made from."""
     metadata = root.find("metadata")
     if metadata is None:
         metadata = Element("metadata")
@@ -137,8 +160,7 @@ def _with_mark(vm: Vm, text: str) -> str:
         root.insert(1, metadata)
     for old in metadata.findall(MARK):
         metadata.remove(old)
-    metadata.insert(0, mark_of(new_record(vm)))
-    return _serialize(root)
+    metadata.insert(0, mark_of(record))
 
 
 class Answers:

@@ -74,9 +74,17 @@ class Vm:
         self.reservations = tuple([Reservation(**reservation) for reservation in facts.get("reservations", ())])
         guest = facts.get("ssh")
         self.ssh = None if guest is None else Ssh(tuple(guest.get("options", ())), guest.get("password", False))
+        self.installs = "install" in facts
+        """Its system is installed in a first phase, with options of its own."""
         self.make = "make"
         """How messages call the make of this machine; a fleet names the directory."""
         self._knobs: Knobs | None = None
+
+    def while_installing(self) -> Vm:
+        """Return this machine as it is while its system is installed."""
+        found = Vm(self.directory, {**self.facts, "domain": {**self.facts["domain"], **self.facts["install"]}})
+        found.make = self.make
+        return found
 
     @property
     def knobs(self) -> Knobs:

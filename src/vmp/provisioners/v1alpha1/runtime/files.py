@@ -51,8 +51,32 @@ def remove(*paths: str) -> None:
             pass
 
 
+class Turn:
+    """A lock that a run holds while it is its turn."""
+
+    def __init__(self, file: int, name: str, who: str) -> None:
+        self._file = file
+        self._name = name
+        self._who = who
+
+    def take(self) -> None:
+        """Wait for the lock."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            write(f"{self._name}: waiting for another run that {self._who}")
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    @contextmanager
+    def let_others(self) -> Iterator[None]:
+        """Let other runs take their turn for the length of a block. What was looked at before may then have changed."""
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+        yield
+        self.take()
+
+
 @contextmanager
-def lock(path: str, name: str, who: str) -> Iterator[None]:
+def lock(path: str, name: str, who: str) -> Iterator[Turn]:
     """Wait for a lock and hold it for the length of a block; the kernel frees it when the run ends, however it ends."""
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -62,12 +86,9 @@ def lock(path: str, name: str, who: str) -> Iterator[None]:
             "a run writes into this directory: make it writable, or use a copy of it elsewhere",
         ) from None
     try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            write(f"{name}: waiting for another run that {who}")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        turn = Turn(file, name, who)
+        turn.take()
+        yield turn
     finally:
         os.close(file)
 

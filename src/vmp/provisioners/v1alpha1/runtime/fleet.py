@@ -147,10 +147,15 @@ def _judge_vm(vm: Vm, virsh: Virsh, domains: dict[str, str], state: str, mark: s
     state = state or domain_state(virsh, uuid) or "not there"
     if isinstance(mark, Failed):  # its own run says what is wrong
         return Judged(state, False)
+    installing = False
     try:
-        current = domains[uuid] == vm.domain.name and is_current(vm, dict(parse(mark, "a mark").attrib))
+        attributes = dict(parse(mark, "a mark").attrib)
+        installing = "phase" in attributes
+        current = domains[uuid] == vm.domain.name and is_current(vm, attributes)
     except Problem:
         current = False
+    if installing:
+        state = "installing" if state == "running" else "to be installed"
     return Judged(state, current)
 
 

@@ -26,6 +26,7 @@ KNOBS = (
     Knob("V1ALPHA1_SSH_EXTRA_OPTS", None, "options of ssh, before all others"),
     Knob("V1ALPHA1_COMMAND_TIMEOUT_SECS", 600, "how long virsh and the like may take; 0: for ever"),
     Knob("V1ALPHA1_STOP_TIMEOUT_SECS", 60, "how long stop waits before it pulls the plug"),
+    Knob("V1ALPHA1_INSTALL_TIMEOUT_SECS", 7200, "how long up and install wait for the end of an installation"),
     Knob("V1ALPHA1_WAIT_FOR_READY_INTERVAL_SECS", 3, "the pause between two looks"),
     Knob("V1ALPHA1_WAIT_FOR_READY_SSH_CONNECT_TIMEOUT_SECS", 3, "how long one connection may take"),
     Knob("V1ALPHA1_WAIT_FOR_READY_TIMEOUT_SECS", 600, "how long wait-for-ready waits"),
@@ -53,6 +54,7 @@ class Knobs:
         self.ssh_extra_opts = found["V1ALPHA1_SSH_EXTRA_OPTS"]
         self.command_timeout = seconds["V1ALPHA1_COMMAND_TIMEOUT_SECS"]
         self.stop_timeout = seconds["V1ALPHA1_STOP_TIMEOUT_SECS"]
+        self.install_timeout = seconds["V1ALPHA1_INSTALL_TIMEOUT_SECS"]
         self.interval = seconds["V1ALPHA1_WAIT_FOR_READY_INTERVAL_SECS"]
         self.connect_timeout = seconds["V1ALPHA1_WAIT_FOR_READY_SSH_CONNECT_TIMEOUT_SECS"]
         self.ready_timeout = seconds["V1ALPHA1_WAIT_FOR_READY_TIMEOUT_SECS"]
@@ -68,4 +70,12 @@ def _seconds(knob: Knob, text: str) -> int:
 
 
 FORCE = "FORCE"
-"""The make variable that lets `apply` undo what somebody has changed by hand."""
+"""The make variable that lets `apply` undo what was changed by hand, and `install` take for installed what is there."""
+
+
+def is_forced() -> bool:
+    """Tell whether FORCE=yes is given."""
+    force = os.environ.get(FORCE, "")
+    if force not in ("", "yes", "no"):
+        raise Problem(f"{FORCE} is '{force}', neither yes nor no")
+    return force == "yes"

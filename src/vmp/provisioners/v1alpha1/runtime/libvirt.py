@@ -33,9 +33,14 @@ class Domain(NamedTuple):
 
     @property
     def mark(self) -> dict[str, str] | None:
-        """Return the attributes of our mark: `definition` and `seed`."""
+        """Return the attributes of our mark: `definition`, `seed`, and `phase` while it is installed."""
         found = self.xml.find(f"metadata/{MARK}")
         return None if found is None else dict(found.attrib)
+
+    @property
+    def phase(self) -> str:
+        """Return which part of its installation the domain is in; '' once it is installed."""
+        return (self.mark or {}).get("phase", "")
 
     @property
     def memory_mib(self) -> int:
@@ -105,6 +110,18 @@ def domain_state(virsh: Virsh, uuid: str) -> str:
         if uuid in list_domains(virsh):
             raise
         return ""
+
+
+def state_and_reason(virsh: Virsh, uuid: str) -> tuple[str, str]:
+    """Return the state of a domain, and how it came to it, such as `shut off` by `shutdown` or `destroyed`."""
+    try:
+        answer = virsh.ask("domstate", f"--domain={uuid}", "--reason")
+    except Failed:
+        if uuid in list_domains(virsh):
+            raise
+        return "", ""
+    state, _, reason = answer.strip().partition(" (")
+    return _state(state), reason.rstrip(")")
 
 
 def _state(answer: str) -> str:

@@ -17,8 +17,9 @@ from .domain import (
 )
 from .files import remove
 from .image import build_image, clean_image
+from .installing import go_on_installing
 from .libvirt import Domain
-from .look import look, must_be_there, no_domain
+from .look import look, must_be_there, no_domain, still_to_install
 from .making import (
     Run,
     complete_domain,
@@ -47,9 +48,15 @@ def up(run: Run) -> None:
     make_storage(run, domain)
     if domain is None:
         define_new_domain(run)
-        start_domain(vm, run.virsh, "shut off")
-        return
+        if not vm.installs:
+            start_domain(vm, run.virsh, "shut off")
+            return
+        domain = must_be_there(vm, run.virsh)
     complete_domain(run, domain)
+    if domain.phase:
+        go_on_installing(run, domain)
+        start_existing(run, look(vm, run.virsh))
+        return
     was_running = start_domain(vm, run.virsh, domain.state)
     tell_stale(vm, run.virsh, domain)
     if was_running:
@@ -139,6 +146,8 @@ def start_existing(run: Run, domain: Domain | None) -> None:
     """Start a domain that must be there."""
     if domain is None:
         raise no_domain(run.vm)
+    if domain.phase:
+        raise still_to_install(run.vm, domain)
     start_domain(run.vm, run.virsh, domain.state)
     tell_stale(run.vm, run.virsh, domain)
 
@@ -167,6 +176,8 @@ def start_pool(run: Run) -> None:
 def restart(run: Run) -> None:
     """Stop the domain, and start it again."""
     domain = prepare(run)
+    if domain and domain.phase:
+        raise still_to_install(run.vm, domain)
     start_networks(run)
     stop_domain(run.vm, run.virsh, domain)
     start_stopped_pools(run.vm, run.virsh)
@@ -175,7 +186,10 @@ def restart(run: Run) -> None:
 
 def stop(run: Run) -> None:
     """Ask the guest to shut down; pull the plug if it does not."""
-    stop_domain(run.vm, run.virsh, look(run.vm, run.virsh))
+    domain = look(run.vm, run.virsh)
+    if domain and domain.phase and domain.state != "shut off":
+        run.vm.say(f"its installation has not ended, and is broken off: '{run.vm.make} install' begins it again")
+    stop_domain(run.vm, run.virsh, domain)
 
 
 def stop_pool(run: Run) -> None:
@@ -230,7 +244,7 @@ def clean_all(run: Run) -> None:
     """Remove the image and domain.xml, too."""
     vm = run.vm
     clean(run)
-    remove(vm.file("domain.xml"), vm.file("domain.xml.sum"))
+    remove(*[vm.file(name) for xml in ("domain.xml", "install.xml") for name in (xml, f"{xml}.sum")])
     if vm.image_on_node:
         clean_node(vm)
     clean_image(vm)

@@ -88,6 +88,13 @@ def no_domain(vm: Vm) -> Problem:
     return Problem(f"there is no domain {vm.domain.name}", "'make create' makes it, 'make up' makes and starts it")
 
 
+def still_to_install(vm: Vm, domain: Domain) -> Problem:
+    """Return the error of a target that needs an installed system."""
+    if domain.state == "shut off":
+        return Problem("its system is still to be installed", f"'{vm.make} up' installs and starts it")
+    return Problem("its system is being installed", f"'{vm.make} up' waits for the end, and starts it")
+
+
 def must_be_there(vm: Vm, virsh: Virsh) -> Domain:
     """Return the domain, and refuse to go on without it."""
     domain = look(vm, virsh)

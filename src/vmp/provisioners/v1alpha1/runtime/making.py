@@ -6,8 +6,9 @@ import os
 
 from .deletion import take_back
 from .domain import define_domain, ensure_autostart
-from .domain_xml import Answers, domain_xml
+from .domain_xml import Answers, domain_xml, install_xml
 from .facts import Vm
+from .files import Turn
 from .image import build_image, need_for_image
 from .libvirt import RUNNING, Domain
 from .look import check_node, look
@@ -18,7 +19,7 @@ from .node_download import make_volumes_on_node
 from .osinfo import check_osinfo
 from .pools import ensure_pool, start_stopped_pools
 from .programs import Beside, need
-from .record import complete_record, recorded_reservations
+from .record import DEFINED, complete_record, recorded_reservations
 from .records import Pool, Volume
 from .reservations import ReservationStep, carry_out_reservations, look_at_reservations
 from .say import Problem
@@ -36,6 +37,8 @@ class Run:
         self.virsh = virsh
         self.answers = answers
         self.users = users or LastingUsers()
+        self.turn: Turn | None = None
+        """The lock of this machine, where the target changes it."""
         self.made_pools: list[Pool] = []
         self.made_volumes: list[Volume] = []
         self.made_networks: list[Network] = []
@@ -49,6 +52,8 @@ def prepare(run: Run, *, makes_domain: bool = False) -> Domain | None:
     """Look at what there is, and refuse to go on, before anything is changed."""
     domain = look(run.vm, run.virsh)
     check_node(run.vm, run.virsh)
+    if run.vm.installs and (domain.phase if domain else makes_domain):
+        check_node(run.vm.while_installing(), run.virsh)
     run.networks = look_at_networks(run.vm, run.virsh)
     refuse_different_networks(run.vm, run.networks)
     if makes_domain and domain is None:
@@ -117,7 +122,10 @@ def need_for_build(vm: Vm) -> None:
 def define_new_domain(run: Run) -> None:
     """Define the domain. If it cannot be, what this run has made is deleted."""
     try:
-        define_domain(run.vm, run.virsh, domain_xml(run.vm, run.virsh, run.answers))
+        path, phase = domain_xml(run.vm, run.virsh, run.answers), ""
+        if run.vm.installs:  # that there will be a lasting definition is known before hours are spent
+            path, phase = install_xml(run.vm, run.virsh, run.answers), DEFINED
+        define_domain(run.vm, run.virsh, path, phase)
     except Problem:
         take_back(run.vm, run.virsh, run.made_volumes, run.made_pools, run.made_networks)
         raise
@@ -125,5 +133,6 @@ def define_new_domain(run: Run) -> None:
 
 def complete_domain(run: Run, domain: Domain) -> None:
     """Do what a run that was killed after it had defined the domain has left undone."""
-    ensure_autostart(run.vm, run.virsh)
+    if not domain.phase:
+        ensure_autostart(run.vm, run.virsh)
     complete_record(run.vm, run.virsh, domain)

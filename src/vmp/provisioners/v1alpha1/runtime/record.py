@@ -27,6 +27,10 @@ _KEPT = ("domain", "pools", "volumes", "networks", "reservations", "seed")
 """The parts of vm.json that say what the machine is. An image's URL may hold a password: its name is enough."""
 
 
+DEFINED, BEGUN = "defined", "begun"
+"""The phases of an installation: the domain was never started, or it was."""
+
+
 class Record(NamedTuple):
     """What the metadata of a domain says."""
 
@@ -36,6 +40,8 @@ class Record(NamedTuple):
     """{} in a domain of an earlier version, which kept checksums alone."""
     parts: dict[str, str]
     """{} where the run that defined the domain was killed before it wrote them."""
+    phase: str = ""
+    """DEFINED or BEGUN while the system is installed."""
 
     def is_current(self, vm: Vm) -> bool:
         """Tell whether the domain was made from what the directory says now."""
@@ -52,9 +58,9 @@ def facts_to_record(vm: Vm) -> dict[str, Any]:
     return found
 
 
-def new_record(vm: Vm) -> Record:
+def new_record(vm: Vm, phase: str = "") -> Record:
     """Return the record of a domain that is made from the directory as it is now."""
-    return Record(definition_of(vm), seed_sum(vm), facts_to_record(vm), {})
+    return Record(definition_of(vm), seed_sum(vm), facts_to_record(vm), {}, phase)
 
 
 def with_options(facts: dict[str, Any], uses: Mapping[Use, str | None]) -> dict[str, Any]:
@@ -92,7 +98,7 @@ def read_record(xml: Element) -> Record | None:
 def _record_of(mark: Element) -> Record:
     texts = {child.tag.rpartition("}")[2]: child.text or "" for child in mark}
     facts, parts = [_mapping(texts.get(name, "")) for name in ("facts", "parts")]
-    return Record(mark.get("definition", ""), mark.get("seed", ""), facts, parts)
+    return Record(mark.get("definition", ""), mark.get("seed", ""), facts, parts, mark.get("phase", ""))
 
 
 def _mapping(text: str) -> dict[str, Any]:
@@ -107,6 +113,8 @@ def _mapping(text: str) -> dict[str, Any]:
 def mark_of(record: Record, namespace: str = f"{{{NAMESPACE}}}") -> Element:
     """Return the element that carries a record."""
     mark = Element(f"{namespace}provisioner", {"definition": record.definition, "seed": record.seed})
+    if record.phase:
+        mark.set("phase", record.phase)
     for name, content in (("facts", record.facts), ("parts", record.parts)):
         if content:
             child = ElementTree.SubElement(mark, f"{namespace}{name}")
@@ -175,6 +183,9 @@ def _canonical(element: Element) -> str:
 def tell_stale(vm: Vm, virsh: Virsh, domain: Domain | None) -> None:
     """Say when the domain was made from something else than what the directory says now, and how it gets there."""
     if domain is None:
+        return
+    if domain.phase:
+        vm.say(f"its installation has not ended: '{vm.make} up' goes on with it")
         return
     record = read_record(domain.xml)
     if is_on(domain.xml):  # the guest runs as it was started; what the next start takes may be newer

@@ -8,6 +8,7 @@ from xml.etree.ElementTree import Element
 from .conversation import Failed
 from .facts import Vm
 from .libvirt import RUNNING, Domain, libvirt_version, list_domains, parse
+from .look import still_to_install
 from .nvram import has_uefi, is_in_snapshots
 from .say import Problem
 from .virsh import Virsh
@@ -31,6 +32,8 @@ def refuse_transient(vm: Vm, virsh: Virsh) -> None:
 def refuse_state(vm: Vm, virsh: Virsh, domain: Domain) -> None:
     """Refuse a guest that neither runs, nor stands still, nor is off; and one whose memory is saved."""
     state = domain.state
+    if domain.phase:
+        raise still_to_install(vm, domain)
     if state == "shut off" and vm.domain.uuid in list_domains(virsh, "--with-managed-save"):
         raise Problem(
             "the guest's memory was saved, and belongs to its disks: a snapshot would be of the disks alone",

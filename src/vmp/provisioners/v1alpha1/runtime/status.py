@@ -20,6 +20,8 @@ def status(run: Run) -> int:
     domain = look_at_domain(virsh, vm.domain)
     state = domain.state if domain else "not there"
     if domain is not None:
+        if domain.phase:
+            state += ", installing" if domain.state != "shut off" else ", to be installed"
         info = virsh.ask("dominfo", f"--domain={vm.domain.uuid}").replace(" ", "")
         state += ", saved" if "Managedsave:yes" in info else ""
         state += ", transient" if "Persistent:no" in info else ""
@@ -39,7 +41,7 @@ def status(run: Run) -> int:
             _row("network", name, "active" if name in active_networks else there)
     for volume in vm.volumes:
         _row("volume", volume.key, _volume_state(virsh, volume, active))
-    if domain is None or domain.state != "running":
+    if domain is None or domain.phase or domain.state != "running":
         refuse_foreign_domain(vm, virsh, domain)
         tell_stale(vm, virsh, domain)
         return 1

@@ -25,6 +25,8 @@ class VolumeFacts(NamedTuple):
     capacity: int
     physical: int
     """Bytes of its file: of a file that is being filled, those that have come."""
+    allocation: int
+    """Bytes that it takes on the disk: without its holes."""
     format: str
     backing: str
     """The path of what it is backed by."""
@@ -134,6 +136,7 @@ def volume_facts(xml: str) -> VolumeFacts:
         path=root.findtext("target/path") or root.findtext("key") or "",
         capacity=_bytes(root.findtext("capacity")),
         physical=_bytes(root.findtext("physical") or root.findtext("allocation")),
+        allocation=_bytes(root.findtext("allocation")),
         format=target.get("type", "") if target is not None else "",
         backing=root.findtext("backingStore/path") or "",
     )

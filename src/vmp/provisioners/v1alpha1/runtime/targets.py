@@ -10,8 +10,9 @@ from .address import must_find
 from .applying import apply
 from .differences import diff
 from .files import lock
+from .installing import install
 from .knobs import COMMAND, KNOBS
-from .libvirt import domain_state
+from .libvirt import look_at_domain
 from .lifecycle import (
     build,
     clean,
@@ -51,14 +52,15 @@ from .waiting import wait_ready
 
 def console(run: Run) -> None:
     """Become `virsh console`."""
-    state = domain_state(run.virsh, run.vm.domain.uuid)
-    if not state:
+    domain = look_at_domain(run.virsh, run.vm.domain)
+    if domain is None:
         raise Problem(f"there is no domain {run.vm.domain.name}", "'make up' makes and starts it")
-    if state != "running":
-        raise Problem(f"the domain is {state}: it has no console", "'make start' starts it")
+    if domain.state != "running":
+        raise Problem(f"the domain is {domain.state}: it has no console", "'make start' starts it")
     if not sys.stdin.isatty():
         raise Problem("the console needs a terminal on standard input")
     words = ["virsh", "-c", run.virsh.uri, "console", f"--domain={run.vm.domain.uuid}"]
+    words += ["--force"] if domain.phase else []  # an `up` that waits for the installer gives it up, and comes back
     show(words)
     run.virsh.close()
     os.execvp("virsh", words)
@@ -110,6 +112,7 @@ make down                stop it, delete all but what is to be retained, clean
 make status              what there is: domain, pools, networks, volumes, address
 make diff                what differs between this directory and libvirt, and when apply brings it
 make apply               bring it: now where libvirt can, else at the next start; keeps every disk (FORCE=yes: see diff)
+make install             wait until its system is installed; one that was broken off begins again, on fresh volumes
 
 make start, stop         stop asks the guest, and pulls the plug after V1ALPHA1_STOP_TIMEOUT_SECS (60)
 make restart, kill       stop and start; the plug at once
@@ -141,6 +144,7 @@ TARGETS: Mapping[str, Callable[[Run], int | None]] = {
     "down": down,
     "diff": diff,
     "apply": apply,
+    "install": install,
     "build": build,
     "create": create,
     "create/network": create_network,
@@ -188,7 +192,7 @@ TARGETS: Mapping[str, Callable[[Run], int | None]] = {
 
 _WITHOUT_VIRSH = frozenset(["help", "build", "clean", "clean-all", "exec", "ssh"])
 _TAKE_TURNS = frozenset(
-    ["up", "down", "apply", "build", "start/network", "stop/network", "clean", "clean-all"]
+    ["up", "down", "apply", "install", "install", "build", "start/network", "stop/network", "clean", "clean-all"]
     + ["snapshot", "revert", "snapshot/delete"]
     + [name for name in TARGETS if name.startswith(("create", "delete"))]
 )
@@ -206,6 +210,6 @@ def perform(run: Run, target: str) -> int:
 
 def take_turns(run: Run, work: Callable[[Run], int | None]) -> int:
     """Do what changes a machine, while no other run does."""
-    with lock(run.vm.file(".lock"), run.vm.name, "changes this VM"):
+    with lock(run.vm.file(".lock"), run.vm.name, "changes this VM") as run.turn:
         clear_leftovers(run.vm)
         return work(run) or 0

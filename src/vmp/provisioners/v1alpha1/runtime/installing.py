@@ -1,0 +1,156 @@
+"""`install`: the first phase of a machine, in which an installer writes its disks until the guest turns itself off.
+
+Nothing but libvirt knows how far it is: the domain's metadata say that it is in its first phase, and its state says
+whether the guest has turned itself off, or somebody or something else has. Only the first counts as an end.
+"""
+
+from __future__ import annotations
+
+import time
+
+from .console import Following
+from .deletion import delete_written_volumes
+from .domain import delete_domain_and_its_keys, ensure_autostart, kill_domain, start_domain
+from .facts import Vm
+from .knobs import FORCE, is_forced
+from .libvirt import RUNNING, Domain, parse, state_and_reason
+from .look import look, must_be_there
+from .making import Run, define_new_domain, make_networks, make_reservations, make_storage, prepare
+from .record import BEGUN, new_record, write_record
+from .redefinition import redefine
+from .say import Problem
+from .storage import glance_at_volumes
+from .virsh import Virsh
+
+_OFF = ("shut off", "crashed")
+_WRITTEN = 1 << 20
+"""Bytes that any installed system has at least. An empty qcow2 volume takes a fifth of that."""
+
+
+def install(run: Run) -> None:
+    """Wait until the system is installed; begin, or begin again on fresh volumes, where that did not end well."""
+    domain = must_be_there(run.vm, run.virsh)
+    if not domain.phase:
+        if not run.vm.installs:
+            raise Problem("nothing is installed in this VM", "libvirt.domain.install in the registry says how")
+        run.vm.say("is installed")
+        return
+    if not _may_go_on(run, domain):
+        domain = _begin_again(run, domain)
+    go_on_installing(run, domain)
+
+
+def go_on_installing(run: Run, domain: Domain) -> None:
+    """Begin the first phase, or go on waiting for its end; then the lasting definition takes its place."""
+    vm, virsh = run.vm, run.virsh
+    state, reason = state_and_reason(virsh, vm.domain.uuid)
+    if _never_began(domain, state, reason):
+        start_domain(vm, virsh, state)
+        write_record(vm, virsh, new_record(vm, BEGUN), "--config")
+    said: list[str] = []
+    assert run.turn  # both targets that come here take turns
+    if state not in _OFF or _never_began(domain, state, reason):
+        with Following(vm) as console, run.turn.let_others():
+            _wait_for_end(vm, virsh, console)
+        said = console.tail()
+    domain = must_be_there(vm, virsh)
+    if domain.phase:  # else another run has seen the end
+        _refuse_bad_end(vm, virsh, said)
+        _make_lasting(run, domain)
+
+
+def _never_began(domain: Domain, state: str, reason: str) -> bool:
+    """Tell whether the first phase is to be begun, or, where its memory was saved, to be gone on with."""
+    return state == "shut off" and (reason == "saved" or (domain.phase != BEGUN and reason in ("unknown", "failed")))
+
+
+def _may_go_on(run: Run, domain: Domain) -> bool:
+    state, reason = state_and_reason(run.virsh, run.vm.domain.uuid)
+    if state not in _OFF or _never_began(domain, state, reason):
+        return True
+    try:
+        _refuse_bad_end(run.vm, run.virsh, [])
+    except Problem as problem:
+        run.vm.say(f"{problem}")
+        return False
+    return True
+
+
+def _begin_again(run: Run, domain: Domain) -> Domain:
+    """Begin the first phase again, on fresh volumes. The domain goes last: until then a next run does this again."""
+    vm, virsh = run.vm, run.virsh
+    if not vm.installs:
+        raise Problem("the registry has no libvirt.domain.install any more", f"'{vm.make} down up' makes all anew")
+    vm.say("the installation begins again, on fresh volumes")
+    kill_domain(vm, virsh, domain.state)
+    delete_written_volumes(vm, virsh, run.users)
+    delete_domain_and_its_keys(vm, virsh, look(vm, virsh))
+    prepare(run, makes_domain=True)
+    make_networks(run)
+    make_reservations(run, None)
+    make_storage(run, None)
+    define_new_domain(run)
+    return must_be_there(vm, virsh)
+
+
+def _wait_for_end(vm: Vm, virsh: Virsh, console: Following) -> None:
+    """Wait until the guest is off, whatever has turned it off. A libvirt that is away for a while is waited for."""
+    begin = time.monotonic()
+    said_at = begin
+    while True:
+        trouble, state = "", ""
+        try:
+            state, reason = state_and_reason(virsh, vm.domain.uuid)
+            if state in ("", *_OFF):
+                return
+            trouble = "" if state in RUNNING else f"the guest is {state} ({reason}); "
+        except Problem as problem:
+            trouble = f"libvirt does not answer: {problem}; "
+        now = time.monotonic()
+        if now - begin >= vm.knobs.install_timeout:
+            break
+        if now - said_at >= 10:
+            said_at = now
+            vm.say(f"installing, {int(now - begin)} of {vm.knobs.install_timeout} seconds: {trouble}{console.last()}")
+        time.sleep(1)
+    raise Problem(
+        f"not installed after {vm.knobs.install_timeout} seconds",
+        trouble,
+        *console.tail(),
+        f"the installer still runs: '{vm.make} console' shows it, '{vm.make} up' waits for it again,",
+        f"for longer with V1ALPHA1_INSTALL_TIMEOUT_SECS; '{vm.make} stop install' begins again on fresh volumes",
+    )
+
+
+def _refuse_bad_end(vm: Vm, virsh: Virsh, said: list[str]) -> None:
+    """Refuse a domain that is off otherwise than by its guest, or whose guest has written nothing."""
+    if is_forced():
+        return
+    state, reason = state_and_reason(virsh, vm.domain.uuid)
+    again = f"'{vm.make} install' begins it again, on fresh volumes"
+    forced = f"'{vm.make} up {FORCE}=yes' takes what is on the disks for an installed system"
+    if state != "shut off" or reason not in ("shutdown", "unknown"):
+        raise Problem(f"the installation was broken off: the domain is {state} ({reason})", *said, again, forced)
+    if reason == "unknown":
+        raise Problem(
+            "nobody saw how the installation ended: libvirt, or its node, was started anew since", *said, again, forced
+        )
+    keys = [(volume.pool, volume.name) for volume in vm.volumes if not volume.file and volume.key in vm.domain.volumes]
+    facts = glance_at_volumes(virsh, keys)
+    if keys and all(found is None or found.allocation < _WRITTEN for found in facts):
+        raise Problem(
+            "the guest turned itself off, and has written nothing to its disks: nothing is installed",
+            *said,
+            "see whether the installer finds its disks, and what it is to do with them",
+            again,
+            forced,
+        )
+
+
+def _make_lasting(run: Run, domain: Domain) -> None:
+    """Put the lasting definition in place of that of the first phase."""
+    vm, virsh = run.vm, run.virsh
+    there = parse(virsh.ask("dumpxml", f"--domain={vm.domain.uuid}", "--inactive"), "libvirt's answer")
+    redefine(vm, virsh, run.answers, vm.while_installing() if vm.installs else vm, there)
+    vm.say("is installed")
+    ensure_autostart(vm, virsh)
