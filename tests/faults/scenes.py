@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 
 import server
 from guest_registries import cloud
+from installing import installed, installer_image
 from world import Vm, build_guest, generate, remove_all, virsh
 
 from faults.model import BY_NODE_SCENE
@@ -157,6 +158,16 @@ class Stage:
         remove_all()
         shutil.rmtree(self.base, ignore_errors=True)
 
+    def installed(self) -> Vm:
+        """Return a VM that has just been generated, and is to be installed; nothing else is there."""
+        self.clear()
+        written = self.folder / "written-to-be-installed"
+        if not written.exists():
+            image = installer_image(self.folder, "reboots")
+            generate(installed(image, "  - {name: vm, template: installed}\n"), written)
+        shutil.copytree(written, self.base)
+        return Vm(self.base / "vm")
+
     def fresh(self, *, by_node: bool = False, networked: bool = False, uefi: bool = False) -> dict[str, Vm]:
         """Return VMs that have just been generated, with nothing else there."""
         self.clear()
@@ -188,6 +199,8 @@ class Scene:
     """What carries one of these in its name is not this VM's alone, and stays as it is throughout."""
     unpredictable: tuple[str, ...] = ()
     """Files whose content is not the same each time."""
+    polls: tuple[str, ...] = ()
+    """Commands that are asked as often as it takes, and to which nothing is done."""
     done: str = "\0"
     """Words with which the next run may refuse, where the disturbed one has done it all."""
 
@@ -199,6 +212,18 @@ def begin_up(stage: Stage, anew: bool) -> Vm:
 def begin_alone(stage: Stage, anew: bool) -> Vm:
     vm = stage.fresh()["vm"] if anew else Vm(stage.base / "vm")
     vm.make("up")
+    return vm
+
+
+def begin_install(stage: Stage, anew: bool) -> Vm:
+    return stage.installed()
+
+
+def begin_install_again(stage: Stage, anew: bool) -> Vm:
+    """An installation that was broken off."""
+    vm = stage.installed()
+    vm.make("up", "V1ALPHA1_INSTALL_TIMEOUT_SECS=0", check=False)
+    virsh("destroy", "vm")
     return vm
 
 
@@ -407,6 +432,8 @@ IN_SNAPSHOTS = (*DISK, "before.xml")
 MADE = "there is a snapshot 'before', made"
 DELETED = "there is no snapshot 'before'"
 
+INSTALL_POLLS = ("virsh domstate", "virsh dumpxml", "virsh")
+
 SCENES = {
     scene.name: scene
     for scene in (
@@ -416,6 +443,8 @@ SCENES = {
         Scene("down", ("down", PLUG), begin_shared, kept=SHARED),
         Scene("save", ("save",), begin_alone, unpredictable=("vm.save",)),
         Scene("suspend", ("suspend",), begin_alone),
+        Scene("install", ("up",), begin_install, polls=INSTALL_POLLS),
+        Scene("install-again", ("install",), begin_install_again, polls=INSTALL_POLLS),
         Scene("apply", ("apply",), begin_apply),
         Scene("apply-off", ("apply",), begin_apply_off),
         Scene("snapshot", ("snapshot", SNAPSHOT), begin_snapshot, unpredictable=IN_SNAPSHOTS, done=MADE),

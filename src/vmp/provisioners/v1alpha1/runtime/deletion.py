@@ -211,7 +211,7 @@ def take_back(vm: Vm, virsh: Virsh, volumes: list[Volume], pools: list[Pool], ne
     try:
         if domain_state(virsh, vm.domain.uuid):
             return  # libvirt has defined it after all, and it needs them
-        forget(vm)
+        forget(vm, "domain.xml", "install.xml")
         users = find_users(vm, virsh)
         for volume in reversed(volumes):
             path = list_volumes(virsh, volume.pool).get(volume.name, "")

@@ -71,9 +71,9 @@ def _current_xml(
     return path
 
 
-def forget(vm: Vm) -> None:
-    """See to it that the next run asks virt-install."""
-    remove(vm.file("domain.xml.sum"), vm.file("install.xml.sum"))
+def forget(vm: Vm, *names: str) -> None:
+    """See to it that the next run asks virt-install for these files."""
+    remove(*[vm.file(f"{name}.sum") for name in names])
 
 
 def _stamp(basis: str, text: str) -> str:

@@ -15,8 +15,9 @@ from .facts import Vm
 from .knobs import FORCE, is_forced
 from .libvirt import RUNNING, Domain, parse, state_and_reason
 from .look import look, must_be_there
-from .making import Run, define_new_domain, make_networks, make_reservations, make_storage, prepare
-from .record import BEGUN, new_record, write_record
+from .making import Run, make_what_is_missing, prepare
+from .pools import start_stopped_pools
+from .record import BEGUN, DEFINED, ENDED, new_record, read_record, write_record
 from .redefinition import redefine
 from .say import Problem
 from .storage import glance_at_volumes
@@ -28,45 +29,54 @@ _WRITTEN = 1 << 20
 
 
 def install(run: Run) -> None:
-    """Wait until the system is installed; begin, or begin again on fresh volumes, where that did not end well."""
-    domain = must_be_there(run.vm, run.virsh)
-    if not domain.phase:
-        if not run.vm.installs:
-            raise Problem("nothing is installed in this VM", "libvirt.domain.install in the registry says how")
-        run.vm.say("is installed")
+    """Have the system installed, or wait for the end of that; begin again on fresh volumes what did not end well."""
+    vm, virsh = run.vm, run.virsh
+    if not vm.installs:
+        raise Problem("nothing is installed in this VM", "libvirt.domain.install in the registry would say how")
+    domain = prepare(run, makes_domain=True)
+    if domain and not domain.phase:
+        vm.say("is installed")
         return
-    if not _may_go_on(run, domain):
-        domain = _begin_again(run, domain)
-    go_on_installing(run, domain)
+    if domain and not _may_go_on(run, domain):
+        _delete_what_was_begun(run, domain)
+        domain = prepare(run, makes_domain=True)
+    make_what_is_missing(run, domain)
+    go_on_installing(run, domain or must_be_there(vm, virsh))
 
 
 def go_on_installing(run: Run, domain: Domain) -> None:
     """Begin the first phase, or go on waiting for its end; then the lasting definition takes its place."""
     vm, virsh = run.vm, run.virsh
-    state, reason = state_and_reason(virsh, vm.domain.uuid)
-    if _never_began(domain, state, reason):
-        start_domain(vm, virsh, state)
-        write_record(vm, virsh, new_record(vm, BEGUN), "--config")
     said: list[str] = []
-    assert run.turn  # both targets that come here take turns
-    if state not in _OFF or _never_began(domain, state, reason):
-        with Following(vm) as console, run.turn.let_others():
-            _wait_for_end(vm, virsh, console)
-        said = console.tail()
-    domain = must_be_there(vm, virsh)
-    if domain.phase:  # else another run has seen the end
+    if domain.phase != ENDED:
+        state, reason = state_and_reason(virsh, vm.domain.uuid)
+        begins = _is_to_begin(domain, state, reason)
+        if begins:
+            start_domain(vm, virsh, state)
+            write_record(vm, virsh, new_record(vm, BEGUN), "--config")
+        if begins or state not in _OFF:
+            assert run.turn  # both targets that come here take turns
+            with Following(vm) as console, run.turn.let_others():
+                _wait_for_end(vm, virsh, console)
+            said = console.tail()
+        domain = must_be_there(vm, virsh)
+    if domain.phase in (DEFINED, BEGUN):
         _refuse_bad_end(vm, virsh, said)
+        write_record(vm, virsh, new_record(vm, ENDED), "--config")  # libvirt forgets how a domain has ended
+    if domain.phase:  # else another run has waited, too, and was first
         _make_lasting(run, domain)
 
 
-def _never_began(domain: Domain, state: str, reason: str) -> bool:
+def _is_to_begin(domain: Domain, state: str, reason: str) -> bool:
     """Tell whether the first phase is to be begun, or, where its memory was saved, to be gone on with."""
-    return state == "shut off" and (reason == "saved" or (domain.phase != BEGUN and reason in ("unknown", "failed")))
+    unborn = domain.phase == DEFINED and reason in ("unknown", "failed", "daemon")
+    return state == "shut off" and (unborn or reason == "saved")
 
 
 def _may_go_on(run: Run, domain: Domain) -> bool:
+    """Tell whether the first phase goes on, is to begin, or has ended well; say what is wrong with it otherwise."""
     state, reason = state_and_reason(run.virsh, run.vm.domain.uuid)
-    if state not in _OFF or _never_began(domain, state, reason):
+    if domain.phase == ENDED or state not in _OFF or _is_to_begin(domain, state, reason):
         return True
     try:
         _refuse_bad_end(run.vm, run.virsh, [])
@@ -76,21 +86,14 @@ def _may_go_on(run: Run, domain: Domain) -> bool:
     return True
 
 
-def _begin_again(run: Run, domain: Domain) -> Domain:
-    """Begin the first phase again, on fresh volumes. The domain goes last: until then a next run does this again."""
+def _delete_what_was_begun(run: Run, domain: Domain) -> None:
+    """Delete what the installer has written. The domain goes last: until then a next run does this again."""
     vm, virsh = run.vm, run.virsh
-    if not vm.installs:
-        raise Problem("the registry has no libvirt.domain.install any more", f"'{vm.make} down up' makes all anew")
     vm.say("the installation begins again, on fresh volumes")
     kill_domain(vm, virsh, domain.state)
+    start_stopped_pools(vm, virsh)
     delete_written_volumes(vm, virsh, run.users)
     delete_domain_and_its_keys(vm, virsh, look(vm, virsh))
-    prepare(run, makes_domain=True)
-    make_networks(run)
-    make_reservations(run, None)
-    make_storage(run, None)
-    define_new_domain(run)
-    return must_be_there(vm, virsh)
 
 
 def _wait_for_end(vm: Vm, virsh: Virsh, console: Following) -> None:
@@ -101,7 +104,7 @@ def _wait_for_end(vm: Vm, virsh: Virsh, console: Following) -> None:
         trouble, state = "", ""
         try:
             state, reason = state_and_reason(virsh, vm.domain.uuid)
-            if state in ("", *_OFF):
+            if state in ("", *_OFF) or not _is_installing(vm, virsh):
                 return
             trouble = "" if state in RUNNING else f"the guest is {state} ({reason}); "
         except Problem as problem:
@@ -120,6 +123,12 @@ def _wait_for_end(vm: Vm, virsh: Virsh, console: Following) -> None:
         f"the installer still runs: '{vm.make} console' shows it, '{vm.make} up' waits for it again,",
         f"for longer with V1ALPHA1_INSTALL_TIMEOUT_SECS; '{vm.make} stop install' begins again on fresh volumes",
     )
+
+
+def _is_installing(vm: Vm, virsh: Virsh) -> bool:
+    """Tell whether the next start would still be the installer's; not after another run has seen the end."""
+    record = read_record(parse(virsh.ask("dumpxml", f"--domain={vm.domain.uuid}", "--inactive"), "libvirt's answer"))
+    return record is not None and bool(record.phase)
 
 
 def _refuse_bad_end(vm: Vm, virsh: Virsh, said: list[str]) -> None:

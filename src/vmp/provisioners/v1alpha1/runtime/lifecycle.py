@@ -25,8 +25,8 @@ from .making import (
     complete_domain,
     define_new_domain,
     make_networks,
-    make_reservations,
     make_storage,
+    make_what_is_missing,
     need_for_build,
     prepare,
 )
@@ -40,26 +40,17 @@ from .unused_networks import stop_networks
 
 
 def up(run: Run) -> None:
-    """Build, create and start."""
+    """Build, create and start; where the system is to be installed, that comes between."""
     vm = run.vm
     domain = prepare(run, makes_domain=True)
-    make_networks(run)
-    make_reservations(run, domain)
-    make_storage(run, domain)
-    if domain is None:
-        define_new_domain(run)
-        if not vm.installs:
-            start_domain(vm, run.virsh, "shut off")
-            return
-        domain = must_be_there(vm, run.virsh)
-    complete_domain(run, domain)
-    if domain.phase:
-        go_on_installing(run, domain)
+    make_what_is_missing(run, domain)
+    if vm.installs if domain is None else domain.phase:
+        go_on_installing(run, domain or must_be_there(vm, run.virsh))
         start_existing(run, look(vm, run.virsh))
         return
-    was_running = start_domain(vm, run.virsh, domain.state)
+    was_running = start_domain(vm, run.virsh, domain.state if domain else "shut off")
     tell_stale(vm, run.virsh, domain)
-    if was_running:
+    if was_running and domain:
         warn_loose(vm, domain)
         vm.say("is running")
 
@@ -67,13 +58,7 @@ def up(run: Run) -> None:
 def create(run: Run) -> None:
     """Make what is missing: networks, reservations, pools, volumes, domain."""
     domain = prepare(run, makes_domain=True)
-    make_networks(run)
-    make_reservations(run, domain)
-    make_storage(run, domain)
-    if domain is None:
-        define_new_domain(run)
-    else:
-        complete_domain(run, domain)
+    make_what_is_missing(run, domain)
     tell_stale(run.vm, run.virsh, domain)
 
 

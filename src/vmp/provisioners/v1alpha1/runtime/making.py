@@ -119,6 +119,17 @@ def need_for_build(vm: Vm) -> None:
         need_for_node(vm)
 
 
+def make_what_is_missing(run: Run, domain: Domain | None) -> None:
+    """Make networks, reservations, pools, volumes and the domain, as far as `prepare` has not found them."""
+    make_networks(run)
+    make_reservations(run, domain)
+    make_storage(run, domain)
+    if domain is None:
+        define_new_domain(run)
+    else:
+        complete_domain(run, domain)
+
+
 def define_new_domain(run: Run) -> None:
     """Define the domain. If it cannot be, what this run has made is deleted."""
     try:

@@ -27,8 +27,8 @@ _KEPT = ("domain", "pools", "volumes", "networks", "reservations", "seed")
 """The parts of vm.json that say what the machine is. An image's URL may hold a password: its name is enough."""
 
 
-DEFINED, BEGUN = "defined", "begun"
-"""The phases of an installation: the domain was never started, or it was."""
+DEFINED, BEGUN, ENDED = "defined", "begun", "ended"
+"""The phases of an installation: the domain was never started, it was, and its guest has turned itself off."""
 
 
 class Record(NamedTuple):
@@ -41,7 +41,7 @@ class Record(NamedTuple):
     parts: dict[str, str]
     """{} where the run that defined the domain was killed before it wrote them."""
     phase: str = ""
-    """DEFINED or BEGUN while the system is installed."""
+    """DEFINED, BEGUN or ENDED while the system is installed."""
 
     def is_current(self, vm: Vm) -> bool:
         """Tell whether the domain was made from what the directory says now."""

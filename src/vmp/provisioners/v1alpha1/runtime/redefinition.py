@@ -30,7 +30,7 @@ def redefine(vm: Vm, virsh: Virsh, answers: Answers | None, before: Vm, there: E
     now = configured_record(vm, virsh) if failure else record
     if now is None or (now.definition, now.phase) != (record.definition, record.phase):
         if now is not None:  # libvirt answers, so it was virt-install's answer that it refused
-            forget(vm)
+            forget(vm, "domain.xml")
         raise Problem(f"libvirt refused the new definition of domain {vm.domain.name}, and keeps the old one", failure)
     return record_parts(vm, virsh, record)
 
