@@ -36,6 +36,7 @@ MODULES = (
     "record",
     "osinfo",
     "seed",
+    "openpgp",
     "download",
     "image",
     "pools",
