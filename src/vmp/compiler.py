@@ -9,6 +9,7 @@ from vmp.configuration import Configuration
 from vmp.diagnostics import Report
 from vmp.expand import Scope, check_braces, expand
 from vmp.images import FoundImage, Images, variables_of
+from vmp.keys import PublicKeys
 from vmp.merge import Templates, element_name, lay_install_over_domain, settle
 from vmp.nodes import Entry, Mapping, Node, Scalar, Sequence
 from vmp.provisioners import PROVISIONERS, Provisioner
@@ -30,6 +31,7 @@ class Compiler:
         self._node_entries: dict[str, NodeEntry] = {}
         images = _by_name(root, "images", settle)
         self.images = Images(images, report)
+        self._public_keys = PublicKeys(report)
         self.vms = _by_name(root, "vms")
         self._compiled: dict[str, list[tuple[Any, Mapping]]] = {}
         """What has been compiled without a mistake, by version: plans, and the mappings that have their places."""
@@ -132,6 +134,7 @@ class Compiler:
         expanded = Mapping({key: _expand_entry(key, entry, scope) for key, entry in merged.entries.items()}, own.span)
         vm: VmEntry = VM.decode(expanded, (), self._decoding)
         variables = scope.all_values()
+        image_keys = self._public_keys.read(found.keys) if found.keys else b""
         if self._report.calls > before:
             return None
 
@@ -145,6 +148,7 @@ class Compiler:
             variables=variables,
             own_variables=frozenset(own_variables),
             places={key: value.span for key, value in written.items() if isinstance(value, Scalar)},
+            image_keys=image_keys,
         )
         plan = provisioner.plan(configuration)
         provisioner.check(plan, expanded, self._report)

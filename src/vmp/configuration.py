@@ -17,6 +17,7 @@ class Configuration:
 
     ``own_variables`` names the variables that the VM itself sets (templates included): they win over a
     setting of the VM, while variables of its node and image do not. ``places`` is where variables were written.
+    ``image_keys`` is what the file holds that the image's ``signature.keys`` names.
     """
 
     vm: VmEntry
@@ -25,6 +26,7 @@ class Configuration:
     variables: dict[str, str]
     own_variables: frozenset[str]
     places: dict[str, Span]
+    image_keys: bytes = b""
 
     def plain(self) -> dict[str, Any]:
         """Return the configuration as plain data, as ``vmp config`` prints it."""

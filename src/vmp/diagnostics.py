@@ -18,6 +18,10 @@ CODES: dict[str, str] = {
     ),
     "bad-encoding": "The file is not UTF-8, or holds a character that cannot be written as UTF-8 or passed on.",
     "bad-key": "A key of a mapping is not a plain string, number or boolean.",
+    "bad-keys": (
+        "The file that `signature.keys` names does not hold ASCII-armored OpenPGP public keys. "
+        "A private key is refused, too: it must never be there."
+    ),
     "bad-name": (
         "The name of a VM or of its domain cannot be a directory and a libvirt name: it is empty or longer than "
         "200 bytes, has a `/` or a control character, begins with `.` or `-`, or begins or ends with a space. "
@@ -31,7 +35,7 @@ CODES: dict[str, str] = {
     "bad-variable": (
         "A key of `vars` is not a variable's name, or names a variable that vmp itself computes, such as VM_NAME."
     ),
-    "cannot-read": "A registry file cannot be read.",
+    "cannot-read": "A registry file, or a file that it names, cannot be read.",
     "cannot-write": "The output cannot be written. What was there before is unchanged.",
     "conflicting-keys": "Two keys exclude each other.",
     "conflicting-vms": (

@@ -35,6 +35,8 @@ class FoundImage:
 
     image: Image
     variables: dict[str, Scalar]
+    keys: Scalar | None = None
+    """What `signature.keys` says, with its place: the path is relative to that file."""
 
 
 class Images:
@@ -116,7 +118,11 @@ class Images:
             archive=decoded.archive,
             checksum=decoded.checksum,
         )
-        return FoundImage(image=image, variables={**variables_of(entry), **variables_of(node)})
+        checksum = expanded.get("checksum")
+        signature = checksum.get("signature") if isinstance(checksum, Mapping) else None
+        keys = signature.get("keys") if isinstance(signature, Mapping) else None
+        variables = {**variables_of(entry), **variables_of(node)}
+        return FoundImage(image=image, variables=variables, keys=keys if isinstance(keys, Scalar) else None)
 
     def _check_checksum(self, tag: Mapping) -> None:
         checksum = tag.get("checksum")

@@ -17,6 +17,9 @@ MAX_SIZE = 64 * 1024 * 1024
 """Largest registry file in bytes; ten thousand VMs take about five million."""
 
 STANDARD_INPUT = "-"
+SHOWN_STANDARD_INPUT = "<stdin>"
+"""How spans and messages call it."""
+
 _SUFFIXES = (".yaml", ".yml")
 
 
@@ -63,7 +66,7 @@ def _expand_location(location: str, report: Report) -> list[str]:
 
 
 def _load_file(file: str, report: Report) -> Mapping | None:
-    shown = "<stdin>" if file == STANDARD_INPUT else os.fsencode(file).decode(errors="backslashreplace")
+    shown = SHOWN_STANDARD_INPUT if file == STANDARD_INPUT else os.fsencode(file).decode(errors="backslashreplace")
     content = _read(file, shown, report)
     if content is None:
         return None
@@ -110,6 +113,20 @@ def _read(file: str, shown: str, report: Report) -> bytes | None:
         report.error("too-large", f"{shown}: larger than 64 MiB")
         return None
     return content
+
+
+def read_beside(path: str, written_in: str, limit: int) -> bytes | str:
+    """Return a file that a registry file names, relative to that file's directory; or what is wrong, as text."""
+    directory = "" if written_in == SHOWN_STANDARD_INPUT else os.path.dirname(written_in)
+    place = os.path.join(directory, path)
+    try:
+        if not stat.S_ISREG(os.stat(place).st_mode):
+            return f"{place!r} is not a regular file"
+        with open(place, "rb") as stream:
+            content = stream.read(limit + 1)
+    except (OSError, ValueError) as error:
+        return f"cannot read {place!r}: {error.strerror if isinstance(error, OSError) else error}"
+    return content if len(content) <= limit else f"{place!r} is larger than {limit >> 20} MiB"
 
 
 def _check_names(node: Node, report: Report) -> None:

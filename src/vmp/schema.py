@@ -24,6 +24,7 @@ from vmp.shapes import (
     optional,
     record,
     required,
+    show,
 )
 from vmp.texts import (
     check_capacity,
@@ -118,6 +119,25 @@ class Archive:
 
 
 @record
+class Signature:
+    """An OpenPGP signature, checked by `gpgv` or `sqv` before anything that it is of is believed."""
+
+    url: str = required(
+        Text("a URL", check_url),
+        "Where the signature is: detached, armored or binary; or a clearsigned text, which holds the sums itself, such "
+        "as the sums file at the `url` beside this.",
+    )
+    keys: str = required(
+        Text("a path", check_not_empty),
+        "A file of ASCII-armored public keys, relative to the registry file that names it, or absolute. One good "
+        "signature by one of them is enough. The VM's directory gets a copy.",
+    )
+    of: str = optional(
+        Choice("sums", "image"), "What is signed: the sums file, or the downloaded image file itself.", "sums"
+    )
+
+
+@record
 class Checksum:
     """What the downloaded file must hash to; of the archive, where there is one."""
 
@@ -127,9 +147,28 @@ class Checksum:
         Text("a URL", check_url),
         "A sums file next to the image: GNU, BSD, bare or clearsigned; the line is found by the exact file name.",
     )
+    signature: Signature | None = optional(
+        Record(Signature), "Who vouches for the sums file, or with `of: image` for the image, with or without a sum."
+    )
 
 
-CHECKSUM = Record(Checksum, exclusive=("value", "url"), any_of=("value", "url"))
+class ChecksumRecord(Record[Checksum]):
+    """A checksum, whose signature must be of something that there is."""
+
+    def decode_fields(self, node: Mapping, path: Path, decoding: Decoding) -> Checksum:
+        value = super().decode_fields(node, path, decoding)
+        signature = node.get("signature")
+        if decoding.partial or not isinstance(signature, Mapping) or node.get("url") is not None:
+            return value
+        of = signature.get("of")
+        if of is None or (isinstance(of, Scalar) and of.text == "sums"):
+            message = f"{show((*path, 'signature'))} is of a sums file, and no 'url' names one"
+            help_ = "give the 'url' of the sums file; or say 'of: image', if the image itself is signed"
+            decoding.report.error("missing-key", message, of.span if of else node.span_of("signature"), help=help_)
+        return value
+
+
+CHECKSUM = ChecksumRecord(Checksum, exclusive=("value", "url"), any_of=("value", "url", "signature"))
 
 
 @record

@@ -285,6 +285,18 @@ def _put_checksum(key: str) -> Callable[[Registry, str], None]:
     return put
 
 
+KEYS = Path(__file__).parent.parent / "cases/tree-of-a-vm-whose-image-is-signed/registry/keys.asc"
+"""A file of public keys."""
+
+
+def _put_signature(key: str) -> Callable[[Registry, str], None]:
+    def put(registry: Registry, text: str) -> None:
+        signature = {"url": "https://example.org/SUMS.sign", "keys": str(KEYS), key: Raw(text)}
+        _tag(registry)["checksum"] = {"url": "https://example.org/SUMS", "signature": signature}
+
+    return put
+
+
 def _put_item_name(registry: Registry, text: str) -> None:
     registry["vms"][0]["libvirt"]["domain"]["virtInstall"]["network"] = [{"name": Raw(text), "options": {"none": True}}]
 
@@ -423,6 +435,12 @@ FIELDS: tuple[Field, ...] = (
         "images[].tags[].checksum.value", _put_checksum("value"), lambda facts: facts.one("image", "checksum", "value")
     ),
     Field("images[].tags[].checksum.url", _put_checksum("url"), lambda facts: facts.one("image", "checksum", "url")),
+    Field(
+        "images[].tags[].checksum.signature.url",
+        _put_signature("url"),
+        lambda facts: facts.one("image", "checksum", "signature", "url"),
+    ),
+    Field("images[].tags[].checksum.signature.keys", _put_signature("keys"), lambda facts: None),
     Field("vms[].name", _set(_vm, "name"), lambda facts: facts.one("name")),
     Field("vms[].template", _put_template, lambda facts: None),
     Field("vms[].templates[]", _put_templates, lambda facts: None),
@@ -632,6 +650,8 @@ FIELDS: tuple[Field, ...] = (
 
 _SHARED = {
     "images[].name": "image",
+    "images[].tags[].checksum.signature.keys": "checksum",
+    "images[].tags[].checksum.signature.url": "checksum",
     "images[].tags[].checksum.url": "checksum",
     "images[].tags[].checksum.value": "checksum",
     "images[].tags[].pattern": "image",

@@ -46,6 +46,13 @@ BROKEN: dict[str, dict[str, Any]] = {
     "'path' is missing": {"pools": [{"name": "web"}]},
     "'12 giga' is no capacity": {"volumes": [{"pool": "web", "name": "a", "format": "raw", "capacity": "12 giga"}]},
     "there is no archive of type 'rar'": {"image": {"archive": {"type": "rar"}}},
+    "image.checksum.signature is true, not a mapping": {"image": {"checksum": {"signature": True}}},
+    "nothing that a signature of 'sums' could be of": {
+        "image": {"checksum": {"signature": {"url": "file:///sums.sign", "of": "sums"}}}
+    },
+    "nothing that a signature of 'nothing' could be of": {
+        "image": {"checksum": {"url": "file:///sums", "signature": {"url": "file:///sums.sign", "of": "nothing"}}}
+    },
 }
 """By the words of the error, what somebody has put into vm.json."""
 
@@ -63,7 +70,7 @@ def test_facts_that_are_not_as_vmp_writes_them_end_in_one_clear_error(web: Vm) -
         text[:100]: "vm.json is not JSON",
         "": "vm.json is not JSON",
         "[" * 100_000: "vm.json is not JSON",
-        text.replace('"format": 1', '"format": 2'): "vm.json is of form 2, and this provisioner.py reads form 1",
+        text.replace('"format": 1', '"format": 3'): "vm.json is of form 3, and this provisioner.py reads forms 1 and 2",
         text.replace('"domain"', '"somain"'): "vm.json is not as vmp writes it: somain is {",
         "[]": "vm.json is of form None",
         **{json.dumps(merged(json.loads(text), change)): words for words, change in BROKEN.items()},

@@ -21,6 +21,7 @@ from injections import CANARY
 from link import Link
 from remote_node import ADDRESS, RemoteNode, remote_node, wait_until
 from server import Fault, Server
+from signing import Keys, gpg_home
 from world import ENVIRONMENT, Vm, generate
 
 CACHE = Path("/root/.cache")
@@ -122,6 +123,10 @@ class Site:
         """The files that are in the cache of the node, without the library."""
         found = self.node.run("find", str(CACHE), "-mindepth", "1", "-not", "-path", "*/lib*").splitlines()
         return sorted(Path(line).name for line in found)
+
+    def cached_parts(self) -> list[str]:
+        """What is in the cache of the node of a download that is not whole."""
+        return [name for name in self.cached() if name.endswith((".part", ".tmp"))]
 
     def volume(self, path: Path = VOLUME) -> str:
         return self.node.run("sh", "-c", 'sha256sum <"$1"', "sh", str(path)).split()[0]
@@ -238,6 +243,36 @@ def test_a_wrong_checksum_reaches_the_user_and_leaves_nothing(site: Site, images
     assert "web: error: node far did not make the volumes of the image" in refused.stderr
     assert site.node.run("find", str(CACHE), "-name", "disk.qcow2*").split("/")[-1].strip() == "disk.qcow2.lock"
     assert not site.node.run("find", str(VOLUME.parent), "-mindepth", "1")
+
+
+def test_a_signature_is_checked_on_the_node_against_the_keys_of_the_client(
+    site: Site, images: list[bytes], tmp_path: Path
+) -> None:
+    sums = f"{sum_of(images[0])}  disk.qcow2\n".encode()
+    place = tmp_path / "keys.asc"
+    url = {name: site.server.url(name) for name in ("SUMS", "SUMS.sign")}
+    checksum = {"url": url["SUMS"], "signature": {"url": url["SUMS.sign"], "keys": str(place)}}
+    site.put(sums, "SUMS")
+    with gpg_home() as home:
+        keys = Keys(home)
+        site.put(keys.sign(sums, "right"), "SUMS.sign")
+        place.write_bytes(keys.public("other"))
+        vm = site.vm(checksum=checksum)
+        refused = vm.make("up", check=False)
+        assert refused.returncode != 0 and "not among those that the registry names" in refused.stderr
+        assert f"web on far: error: the signature {url['SUMS.sign']} of the checksums" in refused.stderr
+        assert site.cached_parts() == []
+        vm.make("clean-all")  # with other keys the image has another place
+        place.write_bytes(keys.public("right"))
+        vm = site.vm(checksum=checksum)
+        with hidden(site, "gpgv"), hidden(site, "sqv"):
+            refused = vm.make("up", check=False)
+        assert refused.returncode != 0
+        assert "web on far: error: gpgv or sqv is not installed; it is needed to check the sig" in refused.stderr
+        assert "/disk.qcow2" not in [request.path for request in site.server.requests]
+        said = vm.make("up").stderr
+        assert f"web on far: signature of SUMS is good: key {keys.fingerprint('right')}\n" in said
+    assert site.volume() == sum_of(images[0])
 
 
 def run_on(node: RemoteNode) -> list[int]:

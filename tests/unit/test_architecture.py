@@ -42,6 +42,7 @@ ORDER = (
     "vmp.document",
     "vmp.registry",
     "vmp.images",
+    "vmp.keys",
     "vmp.configuration",
     "vmp.tree",
     "vmp.provisioners.v1alpha1.joined",

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 from command_line import run
+from fields import KEYS
 
 from vmp.provisioners.plan_v1alpha1 import node_plan
 from vmp.provisioners.v1alpha1.connection import uri_on_node
 from vmp.provisioners.v1alpha1.runtime.definition import definition_of
 from vmp.provisioners.v1alpha1.runtime.facts import Vm, read_vm
 from vmp.provisioners.v1alpha1.runtime.node_download import clean_node, facts_for_node, make_there
+from vmp.provisioners.v1alpha1.runtime.signature import armored_keys, keyring_of
 from vmp.provisioners.v1alpha1.runtime.ssh import ssh_command
 from vmp.schema import Connection, NodeEntry, NodeLibvirt
 
@@ -97,7 +99,13 @@ def test_the_node_is_told_of_the_volumes_that_it_fills_and_of_nothing_else(tmp_p
 
 
 def test_vms_share_the_file_on_the_node_only_where_all_that_is_said_of_the_image_is_the_same(tmp_path: Path) -> None:
-    sums = [{"value": "0" * 64}, {"value": "1" * 64}, {"url": "https://host/sums"}]
+    sums: list[dict[str, Any]] = [{"value": "0" * 64}, {"value": "1" * 64}, {"url": "https://host/sums"}]
+    files = [tmp_path / "keys.asc", tmp_path / "other keys.asc"]
+    for file in files:
+        file.write_bytes(KEYS.read_bytes() + file.name.encode() + b"\xfc\n")
+    signature = {"url": "https://host/sums.sign", "keys": str(files[0])}
+    signatures = [signature, {**signature, "url": "https://host/b"}, {**signature, "keys": str(files[1])}]
+    sums += [{"url": "https://host/sums", "signature": found} for found in [*signatures, {**signature, "of": "image"}]]
     tags: list[dict[str, Any]] = [{}, {"url": "https://host/b"}, {"archive": {"type": "xz"}}]
     places: list[str] = []
     for tag in [*tags, *[{"checksum": checksum} for checksum in sums]]:
@@ -106,6 +114,28 @@ def test_vms_share_the_file_on_the_node_only_where_all_that_is_said_of_the_image
         assert len(found) == 1
         places += found
     assert len(set(places)) == len(places)
+
+
+def test_the_node_gets_the_keys_byte_for_byte_with_the_facts(tmp_path: Path) -> None:
+    file = tmp_path / "keys.asc"
+    file.write_bytes(KEYS.read_bytes() + bytes(range(128, 256)))
+    signature = {"url": "https://host/sums.sign", "keys": str(file)}
+    vm = vm_of(generate(tmp_path / "vms", "node", checksum={"url": "https://host/sums", "signature": signature}) / "a")
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there/vm.json").write_text(json.dumps(facts_for_node(vm)))
+    there = vm_of(tmp_path / "there")
+    assert armored_keys(there) == armored_keys(vm) == file.read_bytes()
+    assert keyring_of(there) == keyring_of(vm)
+    assert (there.image.signature_url, there.image.signature_of) == ("https://host/sums.sign", "sums")
+
+
+def test_an_older_provisioner_refuses_a_signed_image_rather_than_ignore_the_signature(tmp_path: Path) -> None:
+    signature = {"url": "https://host/sums.sign", "keys": str(KEYS)}
+    signed = generate(tmp_path / "signed", "node", checksum={"url": "https://host/sums", "signature": signature}) / "a"
+    unsigned = generate(tmp_path / "unsigned", "node", checksum={"url": "https://host/sums"}) / "a"
+    formats = [json.loads((vm / "vm.json").read_text())["format"] for vm in (unsigned, signed)]
+    assert formats == [1, 2], "1 is all that the first provisioner.py took"
+    assert facts_for_node(vm_of(signed))["format"] == 2
 
 
 SHELLS = [name for name in ("sh", "dash", "bash", "busybox", "zsh", "fish", "tcsh", "ksh") if shutil.which(name)]

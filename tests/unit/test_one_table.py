@@ -11,6 +11,7 @@ from archives import ARCHIVES
 from vmp import schema
 from vmp.provisioners.v1alpha1.runtime.download import UNPACKERS
 from vmp.provisioners.v1alpha1.runtime.knobs import KNOBS, Knobs
+from vmp.provisioners.v1alpha1.runtime.signature import VERIFIERS
 from vmp.provisioners.v1alpha1.runtime.targets import HELP, TARGETS
 from vmp.provisioners.v1alpha1.static import fleet_files, static_files
 from vmp.shapes import Choice, Record
@@ -33,6 +34,12 @@ def test_what_unpacks_a_type_of_archive_is_named_in_the_reference_and_installed_
     (needs,) = re.findall("^With an archive (.*?)\\. ", REFERENCE, re.M)
     assert {f"`{program}`" for program in UNPACKERS[kind]} <= set(re.findall("`[^`]+`", needs))
     assert ARCHIVES[kind].package in {*PACKAGES, "gzip"}, "gzip is part of every Debian"
+
+
+def test_what_checks_signatures_is_named_in_the_reference_and_installed_for_the_tests() -> None:
+    (needs,) = re.findall("With `checksum.signature` (.*?);", REFERENCE)
+    assert re.findall("`([^`]+)`", needs) == list(VERIFIERS)
+    assert set(VERIFIERS) <= set(PACKAGES)
 
 
 def test_the_makefile_has_the_targets_of_the_program_and_the_help_names_them() -> None:

@@ -30,6 +30,11 @@ def plan_v1alpha1(configuration: Configuration) -> to.Plan:
                 algorithm=checksum.algorithm,
                 value=checksum.value or "",
                 url=checksum.url or "",
+                signature=to.Signature(
+                    url=checksum.signature.url, of=checksum.signature.of, keys=configuration.image_keys
+                )
+                if checksum.signature
+                else None,
             )
             if checksum
             else None,

@@ -12,25 +12,15 @@ from vmp.provisioners.v1alpha1.check_options import check_options
 from vmp.provisioners.v1alpha1.identity import given_uuid
 from vmp.provisioners.v1alpha1.places import place_of, while_installing
 from vmp.provisioners.v1alpha1.plan import Plan, Volume
-from vmp.provisioners.v1alpha1.runtime.facts import SECRETS, SOCKET, SSH_PASSWORD, VM_JSON
+from vmp.provisioners.v1alpha1.runtime.facts import IMAGE_KEYS, SECRETS, SOCKET, SSH_PASSWORD, VM_JSON
 from vmp.provisioners.v1alpha1.runtime.knobs import KNOBS
 from vmp.provisioners.v1alpha1.static import STATIC_NAMES
 from vmp.provisioners.v1alpha1.vm_json import installing_plan
 from vmp.texts import check_host, is_too_long
 
 GENERATED_NAMES = frozenset(
-    {
-        *STATIC_NAMES,
-        "MANIFEST",
-        VM_JSON,
-        SECRETS,
-        SSH_PASSWORD,
-        SOCKET,
-        "domain.xml",
-        "install.xml",
-        "known_hosts",
-        "__pycache__",
-    }
+    {*STATIC_NAMES, "MANIFEST", VM_JSON, SECRETS, SSH_PASSWORD, SOCKET, IMAGE_KEYS}
+    | {"domain.xml", "install.xml", "known_hosts", "__pycache__"}
 )
 """Names in the directory that no path of the registry may take."""
 

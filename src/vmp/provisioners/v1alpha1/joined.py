@@ -37,6 +37,7 @@ MODULES = (
     "osinfo",
     "seed",
     "openpgp",
+    "signature",
     "download",
     "image",
     "pools",

@@ -90,12 +90,23 @@ class Archive(NamedTuple):
     """The file to take from a 7z archive, or ''."""
 
 
+class Signature(NamedTuple):
+    """Who vouches for the sums file, or for the image."""
+
+    url: str
+    of: str
+    """sums or image."""
+    keys: bytes
+    """A file of armored public keys, as it is."""
+
+
 class Checksum(NamedTuple):
     """What the download must hash to: ``value``, or what a sums file at ``url`` says."""
 
     algorithm: str
     value: str
     url: str
+    signature: Signature | None = None
 
 
 class Image(NamedTuple):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from vmp.document import to_json, to_yaml
 from vmp.nodes import Plain
 from vmp.provisioners.v1alpha1.plan import Plan
-from vmp.provisioners.v1alpha1.runtime.facts import SECRETS, SSH_PASSWORD, VM_JSON
+from vmp.provisioners.v1alpha1.runtime.facts import IMAGE_KEYS, SECRETS, SSH_PASSWORD, VM_JSON
 from vmp.provisioners.v1alpha1.static import static_files
 from vmp.provisioners.v1alpha1.virt_install import has_secret, virt_install_arguments
 from vmp.provisioners.v1alpha1.vm_json import image_path, installing_plan, vm_json
@@ -42,6 +42,8 @@ def render(plan: Plan) -> Tree:
         files[SECRETS] = File(to_json(secrets).encode(), SECRET)
     if plan.ssh and plan.ssh.password:
         files[SSH_PASSWORD] = File(plan.ssh.password.encode(), SECRET)
+    if plan.image.checksum and plan.image.checksum.signature:
+        files[IMAGE_KEYS] = File(plan.image.checksum.signature.keys)
     if plan.seed:
         for name, content in _seed_documents(plan.seed.documents).items():
             files[f"{plan.seed.path}.d/{name}"] = File(content, SECRET)

@@ -6,8 +6,8 @@ from typing import Any
 
 from vmp.provisioners.v1alpha1.connection import ssh_facts, uri_on_node
 from vmp.provisioners.v1alpha1.identity import domain_uuid, mac_of
-from vmp.provisioners.v1alpha1.plan import Disk, Network, Plan, Ssh, Volume
-from vmp.provisioners.v1alpha1.runtime.facts import FORMAT
+from vmp.provisioners.v1alpha1.plan import Checksum, Disk, Network, Plan, Ssh, Volume
+from vmp.provisioners.v1alpha1.runtime.facts import FORMAT, SIGNED_FORMAT
 from vmp.provisioners.v1alpha1.runtime.knobs import KNOBS
 from vmp.provisioners.v1alpha1.virt_install import Words, asks_each_time, autostarts
 
@@ -17,7 +17,7 @@ Facts = dict[str, Any]
 def vm_json(plan: Plan, words: Words, installing: Words | None = None) -> Facts:
     """Return the content of vm.json; the words are the options of virt-install, later and while installing."""
     found = _set(
-        format=FORMAT,
+        format=SIGNED_FORMAT if plan.image.checksum and plan.image.checksum.signature else FORMAT,
         name=plan.name,
         node=plan.node.name,
         connection=_connection(plan),
@@ -114,7 +114,17 @@ def _image(plan: Plan) -> Facts:
         path="" if on_node else path,
         pathOnNode=image.volume_name if on_node else "",
         archive=_set(type=archive.type, path=archive.member) if archive else None,
-        checksum=_set(algorithm=checksum.algorithm, value=checksum.value, url=checksum.url) if checksum else None,
+        checksum=_checksum(checksum) if checksum else None,
+    )
+
+
+def _checksum(checksum: Checksum) -> Facts:
+    signature = checksum.signature
+    return _set(
+        algorithm=checksum.algorithm,
+        value=checksum.value,
+        url=checksum.url,
+        signature={"url": signature.url, "of": signature.of} if signature else None,
     )
 
 

@@ -11,6 +11,7 @@ from .facts import Vm
 from .files import remove, size_of
 from .programs import Ended, have, run_program
 from .say import Problem, on_terminal, show
+from .signature import check_form, signed_sums, wrong_signature_of_image
 
 UNPACKERS = {
     "7z": ("7zz", "7z", "7za", "7zr"),
@@ -36,34 +37,45 @@ class Download:
         self.headers = f"{part}.headers.part"
         self.stall = (vm.knobs.command_timeout + 9) // 10 or 60
         """How many seconds may pass without a byte."""
-        self.sum = ""
+        self.sum = self.source = ""
+        """The sum that it must have, and the file that says so."""
+        self.signature = b""
 
     def make(self) -> None:
         """Download, check and unpack."""
+        if self.image.signature_url:
+            self.signature = self._fetch(self.image.signature_url, "the signature")
+            if self.image.signature_of == "image":
+                check_form(self.vm, self.signature)
         self.sum = self._expected_sum()
         url = self.image.url
         self.vm.say(f"going on with the download of {url}" if size_of(self.part) else f"downloading {url}")
         while not self._is_whole():
             resumed = self._download()
-            wrong = self._wrong_sum()
+            wrong = self._wrong()
             if not wrong:
                 break
-            remove(self.part)
+            remove(self.part, self.headers)
             if not resumed:
-                raise Problem(
-                    f"{url} is not what it should be",
-                    wrong,
-                    "what came is removed; if the image was replaced there, the registry needs its new checksum",
-                )
-            self.vm.say(f"starting the download over: {wrong}")
+                raise Problem(f"{url} is not what it should be", *wrong)
+            self.vm.say(f"starting the download over: {wrong[0]}")
         self._unpack()
+
+    def _wrong(self) -> list[str]:
+        """Return what is wrong with the part, and what to do; nothing where sum and signature are right."""
+        if wrong := self._wrong_sum():
+            return [wrong, "what came is removed; if the image was replaced there, the registry needs its new checksum"]
+        if self.image.signature_of != "image":
+            return []
+        wrong_signature = wrong_signature_of_image(self.vm, self.part, self.signature, self.part)
+        return [*wrong_signature, "what came is removed"] if wrong_signature else []
 
     def _is_whole(self) -> bool:
         """Tell whether an earlier run was stopped after the download."""
         size = size_of(self.part)
-        if size and self.sum:
-            return not self._wrong_sum()
-        return size > 0 and self._read_headers()[1] == str(size)
+        if not size or not (self.sum or self._read_headers()[1] == str(size)):
+            return False
+        return not self._wrong()
 
     def _download(self) -> bool:
         """Download, going on where the part ends; return whether it did. It tries again as long as more comes."""
@@ -139,16 +151,25 @@ class Download:
         image = self.image
         if not image.sums_url:
             return image.sum
+        if image.signature_of == "sums":
+            text, self.source = signed_sums(self.vm, self.signature, self._fetch, self.part)
+        else:
+            text = self._fetch(image.sums_url, "the checksums").decode(errors="surrogateescape")
+            self.source = image.sums_url
+        name = re.split("[?#]", image.url)[0].rpartition("/")[2]
+        found = find_sum(text, name, image.algorithm)
+        if not found:
+            raise Problem(f"{self.source} has no {image.algorithm} sum of '{name}'")
+        return found.lower()
+
+    def _fetch(self, url: str, what: str) -> bytes:
+        """Return a small file."""
         words = ["curl", "--silent", "--show-error", "--fail", "--location", "--globoff", "--retry", "3"]
         words += ["--retry-max-time", str(self.stall), "--connect-timeout", "30"]
-        ended = run_program([*words, "--max-time", str(self.stall * 2), "--url", image.sums_url])
+        ended = run_program([*words, "--max-time", str(self.stall * 2), "--url", url])
         if ended.code:
-            raise Problem(f"could not download the checksums {image.sums_url}", ended.errors)
-        name = re.split("[?#]", image.url)[0].rpartition("/")[2]
-        found = find_sum(ended.output, name, image.algorithm)
-        if not found:
-            raise Problem(f"{image.sums_url} has no {image.algorithm} sum of '{name}'")
-        return found.lower()
+            raise Problem(f"could not download {what} {url}", ended.errors)
+        return ended.output.encode(errors="surrogateescape")
 
     def _wrong_sum(self) -> str:
         """Return what is wrong with the sum of the part, or ''."""
@@ -162,7 +183,7 @@ class Download:
                 digest.update(data)
         if digest.hexdigest() == self.sum:
             return ""
-        source = f" (from {self.image.sums_url})" if self.image.sums_url else ""
+        source = f" (from {self.source})" if self.source else ""
         return f"{self.image.algorithm} expected {self.sum}, actual {digest.hexdigest()}{source}"
 
     def _unpack(self) -> None:

@@ -15,7 +15,12 @@ from .vm_json import check_kinds, read_json
 FORMAT = 1
 """The form of vm.json that this file reads. A newer form needs the provisioner.py that came with it."""
 
+SIGNED_FORMAT = 2
+"""The form of a vm.json whose image is signed: an older provisioner.py would never look at the signature."""
+
 VM_JSON = "vm.json"
+IMAGE_KEYS = "image-keys.asc"
+"""The public keys whose signature of the image, or of its sums, is good."""
 SECRETS = "secrets.json"
 SSH_PASSWORD = "ssh-password"
 SOCKET = ".node-ssh"
@@ -51,6 +56,7 @@ class Vm:
         )
         image = facts["image"]
         checksum, archive = image.get("checksum", {}), image.get("archive", {})
+        signature = checksum.get("signature", {})
         self.image = Image(
             reference=image["reference"],
             url=image["url"],
@@ -60,6 +66,9 @@ class Vm:
             algorithm=checksum.get("algorithm", ""),
             sum=checksum.get("value", "").lower(),
             sums_url=checksum.get("url", ""),
+            signature_url=signature.get("url", ""),
+            signature_of=signature.get("of", ""),
+            keys=signature.get("keys", ""),
         )
         self.image_on_node: str = image.get("pathOnNode", "")
         self.seed: str = facts.get("seed", {}).get("path", "")
@@ -141,10 +150,10 @@ def bytes_of(capacity: str) -> int:
 def read_vm(directory: str, name: str = "") -> Vm:
     """Read the machine of a directory; ``name`` is how messages call the file."""
     facts = read_json(os.path.join(directory, VM_JSON), name or VM_JSON, "")
-    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+    if not isinstance(facts, dict) or facts.get("format") not in (FORMAT, SIGNED_FORMAT):
         form = facts.get("format") if isinstance(facts, dict) else None
         raise Problem(
-            f"{name or VM_JSON} is of form {form!r}, and this provisioner.py reads form {FORMAT}",
+            f"{name or VM_JSON} is of form {form!r}, and this provisioner.py reads forms {FORMAT} and {SIGNED_FORMAT}",
             "'vmp gen' writes both anew; they belong together",
         )
     try:

@@ -11,6 +11,7 @@ from .facts import VM_JSON, Vm, read_vm
 from .files import lock, remove, size_of
 from .programs import need
 from .say import Problem
+from .signature import need_for_signature
 
 
 def image_file(vm: Vm) -> str:
@@ -31,6 +32,7 @@ def need_for_image(vm: Vm) -> None:
             raise Problem(f"{VM_JSON}: there is no archive of type '{vm.image.archive}'", "'vmp gen' writes it anew")
         if vm.image.archive:
             need("unpack the image", *UNPACKERS[vm.image.archive])
+        need_for_signature(vm)
 
 
 def build_image(vm: Vm) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .facts import FORMAT, Vm
+from .facts import Vm
 from .files import read_text
 from .node import check_node_answer, send_to_node
 from .say import on_terminal
+from .signature import armored_keys
 
 _CHECK = 'python3 -I -S -c "import sys; sys.exit(sys.version_info < (3, 9))" 2>/dev/null || exit 127'
 _TAKE = (
@@ -60,8 +61,11 @@ def facts_for_node(vm: Vm) -> dict[str, Any]:
     used = sorted(pools - {pool["name"] for pool in own})
     image = {**vm.facts["image"], "path": place}
     image.pop("pathOnNode")
+    if vm.image.signature_url:
+        signature = {**image["checksum"]["signature"], "keys": armored_keys(vm).decode("latin-1")}
+        image["checksum"] = {**image["checksum"], "signature": signature}
     return {
-        "format": FORMAT,
+        "format": vm.facts["format"],
         "name": f"{vm.name} on {vm.node}",
         "node": vm.node,
         "connection": {"uri": vm.facts["connection"]["uriOnNode"]},
@@ -79,5 +83,7 @@ def _place(vm: Vm) -> str:
     image = vm.image
     parts = [image.url, image.archive, image.member]
     parts += [image.algorithm, image.sum, image.sums_url] if image.algorithm else []
+    if image.signature_url:  # who trusts other keys does not take what these were enough for
+        parts += [image.signature_url, image.signature_of, armored_keys(vm).decode("latin-1")]
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     return f"../images/{digest}/{vm.image_on_node}"

@@ -72,6 +72,11 @@ class Image(NamedTuple):
     algorithm: str
     sum: str
     sums_url: str
+    signature_url: str = ""
+    signature_of: str = ""
+    """sums or image."""
+    keys: str = ""
+    """The armored public keys where no file beside vm.json has them, as on a node that downloads; Latin-1."""
 
 
 class DomainFacts(NamedTuple):

@@ -11,7 +11,9 @@ _TRUTHS = frozenset("askEachTime autostart byNode localOnly password readOnly se
 _LISTS = frozenset("derivedMacs forwarders hostnames hosts ips itemNames networks options".split()) | frozenset(
     "pools reservations usedPools virtInstall volumes".split()
 )
-_RECORDS = frozenset("archive backing checksum connection dhcp dns domain forward image install knobs seed ssh".split())
+_RECORDS = frozenset(
+    "archive backing checksum connection dhcp dns domain forward image install knobs".split()
+) | frozenset("seed signature ssh".split())
 """The keys whose values are no texts."""
 _OF_RECORDS = frozenset("pools volumes networks reservations networks.ips networks.dns.hosts".split())
 """The lists whose items are records; those of all others are texts."""
