@@ -16,6 +16,8 @@ import yaml
 from click.testing import CliRunner
 
 from vmp.cli import program
+from vmp.keys import judge_keys
+from vmp.provisioners.v1alpha1.runtime.openpgp import dearmored, expiries
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 REGISTRY = EXAMPLES / "advanced" / "registry"
@@ -29,6 +31,38 @@ class Expected(NamedTuple):
     user: str
     format: str = "qcow2"
 
+
+class Signed(NamedTuple):
+    suffix: str  # of the signature's name, after that of what is signed
+    keys: str
+    fingerprints: tuple[str, ...]
+    of: str = "sums"
+
+
+FEDORA_KEYS = (
+    "115DF9AEF857853EE8445D0A0727707EA15B79CC",  # 40
+    "466CF2D8B60BC3057AA9453ED0622462E99D6AD1",
+    "B0F4950458F69E1150C6C5EDC8AC4916105EF944",
+    "C6E7F081CF80E13146676E88829B606631645531",
+    "36F612DCF27F7D1A48A835E4DBFCF71C6D9F90A6",
+    "4F50A6114CD5C6976A7F1179655A4B02F577861E",
+    "D924B10D3E810DABDD8B56B596E7E91491211FCE",  # 46
+)
+ALMALINUX_KEYS = (
+    "BC5EDDCADF502C077F1582882AE81E8ACED7258B",  # 8
+    "BF18AC2876178908D6E71267D36CB86CB86B3716",
+    "EE6DB7B98F5BF5EDD9DA0DE5DEE5C11CC2A1E572",
+)
+SIGNATURES = {
+    "almalinux-cloud": Signed(".asc", "almalinux", ALMALINUX_KEYS),
+    "arch-iso": Signed(".sig", "arch-iso", ("3E80CA1A8B89F69CBA57D98A76A5EF9054449A5C",), "image"),
+    "debian-live": Signed(".sign", "debian-cd", ("DF9B9C49EAA9298432589D76DA87E80D6294BE9B",)),
+    "fedora-cloud": Signed("", "fedora", FEDORA_KEYS),  # clearsigned
+    "fedora-workstation": Signed("", "fedora", FEDORA_KEYS),
+    "ubuntu-cloud": Signed(".gpg", "ubuntu-cloud", ("D2EB44626FDDC30B513D5BB71A5D6C4C7DB87C81",)),
+    "ubuntu-desktop": Signed(".gpg", "ubuntu-cdimage", ("843938DF228D22F7B3742BC0D94AA3F0EFE21092",)),
+}
+"""The images that are verified, by whose key."""
 
 ALPINE = "https://dl-cdn.alpinelinux.org/alpine"
 FEDORA = "https://download.fedoraproject.org/pub/fedora/linux/releases"
@@ -303,13 +337,37 @@ def test_an_image_is_where_the_table_says(reference: str, configurations: dict[s
     algorithm, sums = expected.checksum.split(" ")
     beside = expected.url.rpartition("/")[0] + "/" + sums
     assert image["url"] == expected.url
-    assert image["checksum"] == {
-        "algorithm": algorithm,
-        "url": expected.url + sums[1:] if sums.startswith("+") else beside,
-    }
+    url = expected.url + sums[1:] if sums.startswith("+") else beside
+    signature = {}
+    if signed := SIGNATURES.get(image["name"]):
+        of_what = expected.url if signed.of == "image" else url
+        keys = f"../keys/{signed.keys}.asc"
+        signature = {"signature": {"url": of_what + signed.suffix, "keys": keys, "of": signed.of}}
+    assert image["checksum"] == {"algorithm": algorithm, "url": url, **signature}
     assert image["volumeName"] == expected.volume
     assert image["format"] == expected.format
     assert found["vars"]["V1ALPHA1_SSH_USER"] == expected.user
+
+
+def test_the_keys_are_those_of_the_table_and_each_is_named_above_its_block() -> None:
+    files = {path.stem: path for path in (REGISTRY / "keys").iterdir()}
+    assert set(files) == {signed.keys for signed in SIGNATURES.values()}
+    for signed in SIGNATURES.values():
+        text = files[signed.keys].read_bytes()
+        keys = expiries(dearmored(text, "PUBLIC KEY BLOCK"))
+        assert tuple(keys) == signed.fingerprints
+        assert judge_keys(text) is None
+        named = re.findall("^[0-9A-F]{40}(?=\n-----BEGIN)", text.decode(), re.MULTILINE)
+        assert tuple(named) == signed.fingerprints
+        assert re.search("Taken on [0-9-]{10} from the Debian package [a-z-]+ [0-9]", text.decode())
+
+
+def test_an_image_that_is_not_verified_says_why() -> None:
+    for path in (REGISTRY / "images").iterdir():
+        text = path.read_text()
+        verified = path.stem in SIGNATURES
+        assert ("\n          signature:\n" in text) == verified
+        assert bool(re.search("^# (Signed, but not verified here|No signature)", text, re.MULTILINE)) != verified
 
 
 def test_the_table_has_every_tag_of_every_image_and_every_reference_of_a_vm(
