@@ -207,7 +207,7 @@ BAD: dict[str, tuple[Signature, str]] = {
     "that is empty": (lambda keys: b"", "it is empty"),
     "that is a page": (lambda keys: b"<html>Please log in</html>\n", "it holds no whole"),
     "that is the sums": (lambda keys: SUMS, "it holds no whole"),
-    "that is random": (lambda keys: b"\xc2" + OTHER[:999], "not OpenPGP, or damaged"),
+    "that is random": (lambda keys: b"\xc2" + OTHER[:999], "it is no detached signature"),
     "that is cut off": (lambda keys: keys.sign(SUMS, "right", armor=False)[:-9], "not OpenPGP, or damaged"),
     "that is armored and cut off": (lambda keys: keys.sign(SUMS, "right")[:-40], "it holds no whole"),
     "that is armored and damaged": (lambda keys: damaged(keys.sign(SUMS, "right")), ""),
@@ -308,7 +308,8 @@ BAD_IMAGE: dict[str, tuple[Signature, str]] = {
 }
 BAD_FORM: dict[str, tuple[Signature, str]] = {
     "with SHA-1": (lambda keys: keys.sign(IMAGE, "rsa", options=("--digest-algo", "SHA1")), "SHA-1"),
-    "that is clearsigned text": (lambda keys: keys.clearsign(SUMS, "right"), ""),
+    "of text": (lambda keys: keys.sign(IMAGE, "right", options=("--textmode",)), "it is a signature of text"),
+    "that is clearsigned text": (lambda keys: keys.clearsign(SUMS, "right"), "it is a signed text"),
     "that is a page": (lambda keys: b"<html>Please log in</html>\n", "it holds no whole"),
 }
 

@@ -91,7 +91,7 @@ def test_packets_have_lengths_of_each_form(size: int) -> None:
 @example(b"\xc6\x01\x04\xc2\x01\x04")
 @example(b"\xc6\x00\xc2\x0c\x04\x13\x00\x00\x00\x02\xff\x00\x00\xff\xff\x10")
 def test_any_bytes_are_signatures_and_signed_text_or_refused(data: bytes) -> None:
-    for take_apart in (signatures_of, clearsigned, expiries):
+    for take_apart in (lambda found: signatures_of(found, True), clearsigned, expiries):
         with suppress(ValueError):
             take_apart(data)
 
@@ -99,18 +99,18 @@ def test_any_bytes_are_signatures_and_signed_text_or_refused(data: bytes) -> Non
 def test_signatures_by_weak_hash_functions_are_left_out(keys: Keys) -> None:
     weak = keys.sign(TEXT, "rsa", armor=False, options=("--digest-algo", "SHA1"))
     strong = keys.sign(TEXT, "right", armor=False)
-    assert signatures_of(weak + strong) == signatures_of(strong + weak) == strong
+    assert signatures_of(weak + strong, False) == signatures_of(strong + weak, False) == strong
     with pytest.raises(ValueError, match="it is made with SHA-1, which no longer proves anything"):
-        signatures_of(weak)
+        signatures_of(weak, False)
     version_3 = b"\x88\x16" + b"\x03\x05\x00" + bytes(12) + b"\x01\x02" + bytes(5)
     with pytest.raises(ValueError, match="SHA-1"):
-        signatures_of(version_3)
+        signatures_of(version_3, False)
 
 
 @pytest.mark.parametrize("name", ["SHA224", "SHA256", "SHA384", "SHA512"])
 def test_signatures_by_strong_hash_functions_are_kept(keys: Keys, name: str) -> None:
     signature = keys.sign(TEXT, "rsa", armor=False, options=("--digest-algo", name))
-    assert signatures_of(signature) == signature
+    assert signatures_of(signature, False) == signature
 
 
 def test_a_signed_text_is_what_gpg_takes_for_it(keys: Keys) -> None:
@@ -142,3 +142,18 @@ def test_the_newest_date_of_a_key_counts(keys: Keys) -> None:
     assert expiries(keys.gpg("--export", "moved@example.org"))[fingerprint] > then
     keys.gpg("--quick-set-expire", fingerprint, "never")
     assert expiries(keys.gpg("--export", "moved@example.org"))[fingerprint] == 0
+
+
+def test_a_signature_of_text_is_none_of_an_image(keys: Keys) -> None:
+    """It is good for `a\r\n` and for `a\n` alike, and two images must not be."""
+    of_text = keys.sign(TEXT, "right", armor=False, options=("--textmode",))
+    assert signatures_of(of_text, of_text=True) == of_text
+    with pytest.raises(ValueError, match="it is a signature of text"):
+        signatures_of(of_text, of_text=False)
+
+
+def test_what_a_key_says_of_itself_is_no_signature_of_a_file(keys: Keys) -> None:
+    certifications = [whole for tag, _, whole in packets(keys.gpg("--export", "right@example.org")) if tag == 2]
+    assert certifications
+    with pytest.raises(ValueError, match="it is no detached signature"):
+        signatures_of(certifications[0], of_text=True)

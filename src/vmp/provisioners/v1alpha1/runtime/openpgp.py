@@ -9,6 +9,9 @@ from typing import NamedTuple
 _PUBLIC_KEY, _SIGNATURE, _SUBKEY = 6, 2, 14
 """The tags of packets."""
 
+_OF_BYTES, _OF_TEXT = 0, 1
+"""Types of the signatures of files."""
+
 _STRONG = {8: "SHA-256", 9: "SHA-384", 10: "SHA-512", 11: "SHA-224", 12: "SHA3-256", 14: "SHA3-512"}
 _WEAK = {1: "MD5", 2: "SHA-1", 3: "RIPEMD-160"}
 """Hash functions by their numbers. gpgv 2.2.40 takes SHA-1 and RIPEMD-160, of which two texts can share one sum."""
@@ -113,10 +116,11 @@ def packets(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
         yield first & 0x3F if first & 0x40 else first >> 2 & 0xF, data[place - length : place], data[begin:place]
 
 
-def signatures_of(data: bytes) -> bytes:
+def signatures_of(data: bytes, of_text: bool) -> bytes:
     """Return the signatures of a file, armored or not, without those by a weak hash function.
 
-    A file with anything else in it, such as data that come with their own signature, raises a ValueError.
+    A file with anything else in it, such as data that come with their own signature, raises a ValueError. So does a
+    signature of text, if ``of_text`` is false: it is also good for a file with other line ends.
     """
     if not data.strip():
         raise ValueError("it is empty")
@@ -126,7 +130,11 @@ def signatures_of(data: bytes) -> bytes:
     for tag, body, whole in packets(data):
         if tag != _SIGNATURE or len(body) < 20:
             raise ValueError("it is no detached signature")
-        number = body[16] if body[0] == 3 else body[3]
+        kind, number = (body[2], body[16]) if body[0] == 3 else (body[1], body[3])
+        if kind not in (_OF_BYTES, _OF_TEXT):
+            raise ValueError("it is no detached signature")
+        if kind == _OF_TEXT and not of_text:
+            raise ValueError("it is a signature of text, which an image is not")
         if number in _STRONG:
             kept.append(whole)
         else:

@@ -79,13 +79,13 @@ def keyring_of(vm: Vm) -> bytes:
         raise Problem(f"{IMAGE_KEYS} is not as vmp writes it: {error}", "'vmp gen' writes it anew") from None
 
 
-def check_signature(vm: Vm, path: str, signature: bytes, beside: str) -> str:
+def check_signature(vm: Vm, path: str, signature: bytes, beside: str, of_text: bool) -> str:
     """Return the fingerprint of the key that a file is signed with; raise a Bad without a good signature of it.
 
     ``beside`` begins the names of files that are written for the program, and gone at the end.
     """
     try:
-        detached = signatures_of(signature)
+        detached = signatures_of(signature, of_text)
     except ValueError as error:
         raise Bad(str(error)) from None
     keys = keyring_of(vm)
@@ -176,7 +176,7 @@ def signed_sums(vm: Vm, signature: bytes, fetch: Callable[[str, str], bytes], be
         path = f"{beside}.signed.part"
         try:
             write_part(path, text)
-            say_good(vm, source, check_signature(vm, path, signature, beside))
+            say_good(vm, source, check_signature(vm, path, signature, beside, of_text=True))
         finally:
             remove(path)
     except Bad as bad:
@@ -190,7 +190,7 @@ def check_form(vm: Vm, signature: bytes) -> None:
     try:
         if clearsigned(signature):
             raise ValueError("it is a signed text, which is not the image")
-        signatures_of(signature)
+        signatures_of(signature, of_text=False)
     except ValueError as error:
         what = f"the signature {vm.image.signature_url} of {vm.image.url} is not good: {error}"
         raise Problem(what, "nothing is downloaded without a good one") from None
@@ -199,7 +199,7 @@ def check_form(vm: Vm, signature: bytes) -> None:
 def wrong_signature_of_image(vm: Vm, path: str, signature: bytes, beside: str) -> list[str]:
     """Return what is wrong with the signature of the image file, and what to do; nothing where it is good."""
     try:
-        say_good(vm, vm.image.url, check_signature(vm, path, signature, beside))
+        say_good(vm, vm.image.url, check_signature(vm, path, signature, beside, of_text=False))
         return []
     except Bad as bad:
         return [f"the signature {vm.image.signature_url} is not good: {bad}", *filter(None, [bad.hint])]
