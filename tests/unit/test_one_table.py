@@ -9,10 +9,10 @@ import pytest
 from archives import ARCHIVES
 
 from vmp import schema
-from vmp.provisioners.v1alpha1.runtime.download import UNPACKERS
 from vmp.provisioners.v1alpha1.runtime.knobs import KNOBS, Knobs
 from vmp.provisioners.v1alpha1.runtime.signature import VERIFIERS
 from vmp.provisioners.v1alpha1.runtime.targets import HELP, TARGETS
+from vmp.provisioners.v1alpha1.runtime.unpacking import UNPACKERS
 from vmp.provisioners.v1alpha1.static import fleet_files, static_files
 from vmp.shapes import Choice, Record
 

@@ -38,6 +38,7 @@ MODULES = (
     "seed",
     "openpgp",
     "signature",
+    "unpacking",
     "download",
     "image",
     "pools",

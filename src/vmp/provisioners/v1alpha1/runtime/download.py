@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import time
 
 from .facts import Vm
 from .files import remove, size_of
-from .programs import Ended, have, run_program
-from .say import Problem, on_terminal, show
+from .programs import Ended, run_program
+from .say import Problem, on_terminal
 from .signature import check_form, signed_sums, wrong_signature_of_image
-
-UNPACKERS = {
-    "7z": ("7zz", "7z", "7za", "7zr"),
-    "xz": ("xz",),
-    "gz": ("gzip",),
-    "bz2": ("bzip2",),
-    "zst": ("zstd",),
-}
-"""What unpacks each type of archive: the first that is installed."""
+from .unpacking import unpack
 
 _CUT_OFF = (18, 28, 52, 55, 56, 92)
 """curl's exit codes for a connection that broke: what came stays, and the next try goes on from there."""
@@ -192,14 +183,7 @@ class Download:
             os.replace(self.part, self.path)
             remove(self.headers)
             return
-        unpacker = have(*UNPACKERS[kind])
-        if kind == "7z":
-            words = [unpacker, "e", "-so", "-spd", self.part, f"-i!{self._member(unpacker)}"]
-        else:
-            words = [unpacker, "-dc"] if kind != "zst" else [unpacker, "-q", "-dc"]
-        show(words)
-        with open(whole, "wb") as output, open(self.part, "rb") as part:
-            code = subprocess.call(words, stdin=part, stdout=output)
+        code = unpack(self.vm, self.part, whole)
         if code or not size_of(whole):
             remove(whole, *([] if code and self.sum else [self.part]))  # with the right sum it need not come again
             if code:
@@ -208,24 +192,6 @@ class Download:
             raise Problem(f"the archive {self.image.url} holds an empty file")
         os.replace(whole, self.path)
         remove(self.part, self.headers)
-
-    def _member(self, unpacker: str) -> str:
-        """Return which file of a 7z archive it is to be."""
-        members, path = [], ""
-        for line in [*run_program([unpacker, "l", "-ba", "-slt", self.part]).output.splitlines(), ""]:
-            if line.startswith("Path = "):
-                path = line[7:]
-            elif line == "Folder = +" or line.startswith("Attributes = D"):
-                path = ""
-            elif not line and path:
-                members.append(path)
-                path = ""
-        url, wanted = self.image.url, self.image.member
-        if not wanted and len(members) > 1:
-            raise Problem(f"the archive {url} holds more than one file; say which one (archive.path)", *members)
-        if wanted and members and wanted not in members:
-            raise Problem(f"the archive {url} holds no '{wanted}', but", *members)
-        return wanted or "".join(members)
 
 
 def find_sum(text: str, name: str, algorithm: str) -> str:

@@ -6,12 +6,13 @@ import glob
 import os
 
 from .definition import cksum
-from .download import UNPACKERS, Download
+from .download import Download
 from .facts import VM_JSON, Vm, read_vm
 from .files import lock, remove, size_of
 from .programs import need
 from .say import Problem
 from .signature import need_for_signature
+from .unpacking import UNPACKERS
 
 
 def image_file(vm: Vm) -> str:
