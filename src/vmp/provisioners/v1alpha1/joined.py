@@ -19,6 +19,7 @@ MODULES = (
     "facts",
     "programs",
     "files",
+    "progress",
     "conversation",
     "virsh",
     "node",

@@ -84,6 +84,7 @@ class Conversation:
             raise Problem("virsh is not installed; it is needed to talk to libvirt") from None
         finally:
             os.close(inputrc)
+        self.pid = self._process.pid
         streams = (self._process.stdin, self._process.stdout, self._process.stderr)
         self._in, self._out, self._err = [stream.fileno() for stream in streams if stream]
         for stream in (self._in, self._out, self._err):

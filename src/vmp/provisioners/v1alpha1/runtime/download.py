@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import time
+from functools import partial
 
 from .facts import Vm
 from .files import remove, size_of
 from .programs import Ended, run_program
-from .say import Problem, on_terminal
+from .progress import Progress, reading
+from .say import Problem
 from .signature import check_form, signed_sums, wrong_signature_of_image
 from .unpacking import unpack
 
@@ -24,6 +26,7 @@ class Download:
         self.vm = vm
         self.image = vm.image
         self.path = path
+        self.name = os.path.basename(path)
         self.part = part
         self.headers = f"{part}.headers.part"
         self.stall = (vm.knobs.command_timeout + 9) // 10 or 60
@@ -76,7 +79,8 @@ class Download:
             resumed = size_of(self.part) > 0 and bool(self.sum or validator)
             if not resumed:
                 remove(self.part)
-            ended = self._curl(resumed, validator)
+            with Progress(self.vm, f"downloading {self.name}", total=self._length, done=partial(size_of, self.part)):
+                ended = self._curl(resumed, validator)
             output, _, status = ended.output.rpartition("\n")
             problem = f"{(ended.errors + output).strip() or f'HTTP status {status}'} (exit code {ended.code} of curl)"
             if ended.code == 0 and (not resumed or status in ("206", "000")):  # 000: no HTTP
@@ -100,7 +104,7 @@ class Download:
             time.sleep(tries - 1)
 
     def _curl(self, resumed: bool, validator: str) -> Ended:
-        words = ["curl", "--show-error", "--fail", "--location", "--globoff", "--retry", "3"]
+        words = ["curl", "--silent", "--show-error", "--fail", "--location", "--globoff", "--retry", "3"]
         words += ["--retry-max-time", str(self.stall), "--connect-timeout", "30"]
         words += ["--speed-limit", "1", "--speed-time", str(self.stall)]
         words += ["--output", self.part, "--write-out", "\n%{http_code}", "--url", self.image.url]
@@ -108,9 +112,12 @@ class Download:
             words += ["--continue-at", "-", *(["--header", f"If-Range: {validator}"] if validator else [])]
         else:
             words += ["--dump-header", self.headers]
-        if on_terminal() or os.environ.get("VMP_PROGRESS"):
-            return run_program([*words, "--progress-bar"], errors=None)
-        return run_program([*words, "--silent"])
+        return run_program(words)
+
+    def _length(self) -> int:
+        """Return how many bytes the whole file has, as far as the server has said it."""
+        length = self._read_headers()[1]
+        return int(length) if length.isdecimal() else 0
 
     def _validator(self) -> str:
         """Return the version that the server named when the part was begun, for If-Range; '' where a sum will tell."""
@@ -169,7 +176,7 @@ class Download:
         import hashlib
 
         digest = hashlib.new(self.image.algorithm)
-        with open(self.part, "rb") as file:
+        with open(self.part, "rb") as file, reading(self.vm, f"checking {self.name}", file.fileno()):
             while data := file.read(1 << 20):
                 digest.update(data)
         if digest.hexdigest() == self.sum:

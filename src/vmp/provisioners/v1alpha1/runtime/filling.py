@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import stat
 import time
+from functools import partial
 
 from .conversation import Failed, Lost
 from .facts import Vm
 from .files import remove, size_of
 from .node import is_here
+from .progress import Progress, ReadBy
 from .records import Volume
 from .say import Problem
 from .storage import list_volumes, look_at_volume
@@ -24,19 +26,22 @@ _ENDS = 64 << 10
 
 def fill(vm: Vm, virsh: Virsh, volume: Volume) -> None:
     """Fill a volume that this run has just made. If that fails, it is deleted."""
-    path = vm.file(volume.file)
+    path, name = vm.file(volume.file), os.path.basename(volume.file)
     try:
         size = os.path.getsize(path)
         mib = (size + _MIB - 1) // _MIB
         facts = look_at_volume(virsh, volume.pool, volume.name)
         if facts and worth_copying(vm, size) and _may_write(facts.path):
             vm.say(f"copying {volume.file} ({mib} MiB) to volume {volume.key}")
-            copy(path, facts.path)
+            with Progress(vm, f"copying {name}", total=size, done=partial(size_of, facts.path)):
+                copy(path, facts.path)
             virsh.ask("pool-refresh", f"--pool={volume.pool}")
             return
         vm.say(f"uploading {volume.file} ({mib} MiB) to volume {volume.key}")
         words = ["vol-upload", f"--pool={volume.pool}", f"--vol={volume.name}", f"--file={path}"]
-        virsh.ask(*words, *(["--sparse"] if _has_holes(path) else []), seconds=_bound(vm, size))
+        words += ["--sparse"] if _has_holes(path) else []
+        with Progress(vm, f"uploading {name}", total=size, done=ReadBy(lambda: virsh.pid, path)):
+            virsh.ask(*words, seconds=_bound(vm, size))
         if size_of(path) == 0:
             raise Problem(f"{volume.file} is empty")
         again = look_at_volume(virsh, volume.pool, volume.name)

@@ -12,7 +12,7 @@ from functools import partial
 from .facts import Vm
 from .fleet import Fleet, at_once, make_of
 from .making import Run
-from .say import Problem, write
+from .say import Problem, moving_line, write
 
 
 def jobs_and_keep_going() -> tuple[int, bool]:
@@ -36,6 +36,9 @@ def do_fleet(fleet: Fleet, names: Iterable[str], target: str, work: Work) -> Non
     """
     jobs, keep = jobs_and_keep_going()
     stopped = threading.Event()
+
+    names = list(names)
+    moving_line.several = min(jobs, len(names)) > 1
 
     def one(name: str) -> None:
         if stopped.is_set():
@@ -69,5 +72,7 @@ def own_make(fleet: Fleet, name: str, target: str, output: int | None = None) ->
     """Let the make of a directory that another version wrote do it; return its exit code."""
     environment = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
     environment["VMP_MAKE"] = make_of(name)
+    if moving_line.several:
+        environment["VMP_PROGRESS"] = "0"
     words = ["make", "--no-print-directory", "-C", os.path.join(fleet.base, name), target]
     return subprocess.run(words, env=environment, stdout=output, check=False).returncode

@@ -11,7 +11,7 @@ from .fleet_targets import FLEET, VMS_JSON, run_fleet
 from .making import Run
 from .node import as_ssh, connection
 from .programs import end_all
-from .say import Problem, write
+from .say import Problem, moving_line, write
 from .ssh import as_askpass, is_askpass
 from .targets import TARGETS, perform
 from .virsh import Virsh
@@ -70,6 +70,8 @@ def _end_in_words(name: str, work: Callable[[], int], trouble: int = 1) -> int:
         return trouble
     except KeyboardInterrupt:
         return 130
+    finally:
+        moving_line.end()
 
 
 def _end(number: int, _: object) -> None:

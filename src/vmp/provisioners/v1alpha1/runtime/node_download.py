@@ -8,7 +8,7 @@ from typing import Any
 from .facts import Vm
 from .files import read_text
 from .node import check_node_answer, send_to_node
-from .say import on_terminal
+from .say import moving_line
 from .signature import armored_keys
 
 _CHECK = 'python3 -I -S -c "import sys; sys.exit(sys.version_info < (3, 9))" 2>/dev/null || exit 127'
@@ -32,8 +32,9 @@ _CLEAN = (
 def make_volumes_on_node(vm: Vm) -> None:
     """Have the node download the image, and make the volumes that are filled from it."""
     facts = json.dumps(facts_for_node(vm)).encode()
-    progress = ["yes"] if on_terminal() else []
-    code = make_there(vm, read_text(__file__).encode(), facts, str(vm.knobs.command_timeout), *progress)
+    program, timeout = read_text(__file__).encode(), str(vm.knobs.command_timeout)
+    with moving_line.lent() as columns:
+        code = make_there(vm, program, facts, timeout, str(columns))
     check_node_answer(vm, code, "did not make the volumes of the image")
 
 

@@ -37,6 +37,12 @@ class Virsh:
         self._converses = True
         self._lock = threading.Lock()
 
+    @property
+    def pid(self) -> int | None:
+        """Return the process that carries out what is asked; None where each question has one of its own."""
+        conversation = self._conversation
+        return conversation.pid if conversation else None
+
     def ask(self, *words: str, seconds: int | None = None) -> str:
         """Return what a command prints. Raises Failed with libvirt's words, or Lost."""
         (answer,) = self._breathe([words], self.seconds if seconds is None else seconds)
