@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -17,9 +18,11 @@ from typing import Any
 
 import pytest
 from blank import GUESTS
+from console import COLUMNS, Console
 from injections import CANARY
 from link import Link
 from remote_node import ADDRESS, RemoteNode, remote_node, wait_until
+from screen import Screen
 from server import Fault, Server
 from signing import Keys, gpg_home
 from world import ENVIRONMENT, Vm, generate
@@ -222,6 +225,25 @@ def test_the_node_downloads_the_image_and_little_crosses_the_link(
     vm.make("down", FAST)
     vm.make("up")
     assert site.gets() == [(None, 200)]
+
+
+def test_what_the_node_downloads_is_shown_on_the_terminal_here(site: Site) -> None:
+    site.server.faults["/disk.qcow2"] = Fault(bytes_per_second=20 << 20)
+    vm = site.vm()
+    program = vm.directory / "provisioner.py"
+    program.write_text(re.sub("^(LOOK|FIRST|LINE)_SECONDS = .*$", r"\1_SECONDS = 0.1", program.read_text(), flags=re.M))
+    moving = r"\rweb on far: downloading disk\.qcow2, \d+%, [\d.]+ MiB/s, 0:0\d left\x1b\[K"
+    with Console(vm.command("create/volume"), cwd=Path("/"), env={**ENVIRONMENT, "TERM": "xterm"}) as console:
+        console.expect(moving, timeout=60)
+        assert console.wait(timeout=60) == 0
+    lines = Screen(console.transcript, COLUMNS).lines
+    assert all(
+        re.match("web( on far)?: (downloading http|downloaded |copying .* to |created )", line) for line in lines
+    )
+    vm.make("delete-all", "clean-all", FAST)
+    said = vm.make("create/volume").stderr
+    assert re.search(r"^web on far: downloading disk\.qcow2, \d+%, [\d.]+ MiB/s, 0:0\d left$", said, re.MULTILINE), said
+    assert "\x1b" not in said and "\r" not in said
 
 
 def test_vms_of_one_image_download_it_once_whether_one_after_the_other_or_at_once(
