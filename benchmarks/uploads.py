@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import statistics
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from figures import FIGURES, RATIOS, Row, Table, at_least, figure, measure
+from figures import FIGURES, RATIOS, Row, Table, at_least, figure, measure, ratio
 from vms import IMAGES, PLUG, compile_registry, make
 
 MIB = 2**20
 VOLUME = "uploaded"
+THROUGH_LIBVIRT = "qemu+unix:///system?socket=/run/libvirt/libvirt-sock"
+"""The same libvirt. It could as well be elsewhere, so a file is not copied."""
 
 _REGISTRY = """\
 nodes:
   - name: localhost
-    libvirt: {{connection: {{uri: "qemu:///system"}}}}
+    libvirt: {{connection: {{uri: "{uri}"}}}}
 images:
   - name: image
     tags:
@@ -71,6 +74,10 @@ def measure_uploads(directory: Path, rounds: int, full_mib: int, sparse_mib: int
         if image is full:
             faster = statistics.median(times["cp"]) / statistics.median(times["create/volume"])
             ratios.append(at_least("throughput of create/volume / cp", faster, 0.8))
+    shown = _measure_progress(full, directory, 3 * rounds)
+    figures = tuple(figure(name, values) for name, values in shown.items())
+    tables.append(Table(title=f"Upload: the image of {full_mib} MiB through libvirt", header=FIGURES, rows=figures))
+    ratios.append(ratio("upload with progress / without", shown["with progress"], shown["without"], 1.02))
     return [
         *tables,
         Table(title="Upload: ratio of medians", header=RATIOS, rows=tuple(ratios)),
@@ -79,7 +86,7 @@ def measure_uploads(directory: Path, rounds: int, full_mib: int, sparse_mib: int
 
 
 def _measure_image(image: Path, base: Path, rounds: int) -> tuple[dict[str, list[float]], list[Row]]:
-    compile_registry(_REGISTRY.format(image=image, VOLUME=VOLUME, format=image.suffix[1:]), base)
+    _compile(image, base, "qemu:///system")
     _start_pool()
     copy, volume = IMAGES / "copy", IMAGES / VOLUME
     times: dict[str, list[float]] = {"cp": [], "cp, and fdatasync": [], "create/volume": []}
@@ -100,15 +107,37 @@ def _measure_image(image: Path, base: Path, rounds: int) -> tuple[dict[str, list
     return times, rows
 
 
+def _measure_progress(image: Path, directory: Path, rounds: int) -> dict[str, list[float]]:
+    """Return how long an upload takes whose line moves, and one by the same program that never looks, in turns."""
+    times: dict[str, list[float]] = {"without": [], "with progress": []}
+    for name in times:
+        _compile(image, directory / name, THROUGH_LIBVIRT)
+    program = directory / "without/vm/provisioner.py"
+    text, found = re.subn(r"^LOOK_SECONDS = .*$", "LOOK_SECONDS = 3600", program.read_text(), flags=re.MULTILINE)
+    assert found == 1
+    program.write_text(text)
+    on_terminal = {**os.environ, "VMP_PROGRESS": "80"}
+    for _ in range(rounds):
+        for name in list(times):
+            vm = directory / name / "vm"
+            times[name].append(_settled(make(vm, "create/volume"), on_terminal))
+            subprocess.run(make(vm, "delete-all", PLUG), check=True, capture_output=True)
+    return times
+
+
+def _compile(image: Path, base: Path, uri: str) -> None:
+    compile_registry(_REGISTRY.format(image=image, VOLUME=VOLUME, format=image.suffix[1:], uri=uri), base)
+
+
 def _start_pool() -> None:
     IMAGES.mkdir(exist_ok=True)
     virsh = f"pool-define-as default dir --target {IMAGES}; pool-start default"
     subprocess.run(["virsh", "-q", virsh], capture_output=True)
 
 
-def _settled(command: Sequence[str]) -> float:
+def _settled(command: Sequence[str], environment: Mapping[str, str] | None = None) -> float:
     os.sync()  # what the run before has left to write is not this one's
-    return measure(command).seconds
+    return measure(command, environment).seconds
 
 
 def _write_full(path: Path, mib: int) -> None:

@@ -208,7 +208,10 @@ def _plain(text: str) -> str:
 
 
 class ReadBy:
-    """How far a program of ours has read a file: Linux tells where its descriptor stands. None where nobody tells."""
+    """How far a program of ours has read a file: Linux tells where its descriptor stands. None where nobody tells.
+
+    While virsh looks for the next hole of a sparse file, it stands there: of 24,000 looks at 2,000 pieces 6 saw that.
+    """
 
     def __init__(self, pid: Callable[[], int | None], path: str) -> None:
         self._pid = pid
