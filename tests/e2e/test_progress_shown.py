@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,6 +28,7 @@ pytestmark = pytest.mark.usefixtures("unchanged_libvirt")
 
 MIB = 1 << 20
 IMAGE = random.Random(1).randbytes(6 * MIB)
+FAST = "V1ALPHA1_STOP_TIMEOUT_SECS=0"
 LARGE = 40 * MIB
 """So much that it is copied, where libvirt is on this host."""
 TERMINAL = {**ENVIRONMENT, "TERM": "xterm"}
@@ -39,27 +42,35 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
-def make_vm(base: Path, url: str, *, uri: str = "qemu:///system", look: float = 0.02, **tag: object) -> Vm:
-    """Return a VM with the image as its volume, whose program looks as often, and shows something as soon."""
-    libvirt = {
-        "domain": {"name": "web"},
-        "volumes": [{"name": "disk.img", "poolName": "default", "format": "raw", "uploadFile": {"path": "disk.img"}}],
-    }
+def make_vm(base: Path, url: str, *names: str, uri: str = "qemu:///system", look: float = 0.02, **tag: object) -> Vm:
+    """Return a VM with the image as its volume, whose program looks as often, and shows something as soon.
+
+    With names it is a fleet of such VMs, which start.
+    """
+    vms = []
+    for name in names or ("web",):
+        image = f"disk-{name}.img" if names else "disk.img"
+        options = {"osinfo": "linux2022", "memory": 64, "graphics": "none", "network": "none"}
+        volume = {"name": image, "poolName": "default", "format": "raw", "uploadFile": {"path": image}}
+        disk = [{"name": "boot", "options": {"vol": f"default/{image}"}}]
+        libvirt = {"domain": {"name": name, "virtInstall": {**options, "disk": disk}}, "volumes": [volume]}
+        tags = [{"pattern": "latest", "url": url, "volumeName": image, **tag}]
+        vms.append((name, libvirt, {"name": f"image-{name}", "tags": tags}))
+    given = {"provisioner": "v1alpha1", "nodeName": "localhost"}
     registry = {
         "nodes": [{"name": "localhost", "libvirt": {"connection": {"uri": uri}}}],
-        "images": [{"name": "i", "tags": [{"pattern": "latest", "url": url, "volumeName": "disk.img", **tag}]}],
-        "vms": [
-            {"name": "web", "provisioner": "v1alpha1", "nodeName": "localhost", "image": "i", "libvirt": libvirt},
-        ],
+        "images": [image for _, _, image in vms],
+        "vms": [{"name": name, **given, "image": image["name"], "libvirt": libvirt} for name, libvirt, image in vms],
     }
-    vm = generate(json.dumps(registry), base)["web"]
-    shorten(vm, LOOK=look, FIRST=2 * look, LINE=5 * look)
-    return vm
+    made = generate(json.dumps(registry), base, *(["--fleet"] if names else []))
+    for directory in [base / ".fleet"] if names else [made["web"].directory]:
+        shorten(directory, LOOK=look, FIRST=2 * look, LINE=5 * look)
+    return made["web"]
 
 
-def shorten(vm: Vm, **seconds: float) -> None:
-    """Let the program of a VM look after so many seconds."""
-    program = vm.directory / "provisioner.py"
+def shorten(directory: Path, **seconds: float) -> None:
+    """Let the program of a directory look after so many seconds."""
+    program = directory / "provisioner.py"
     text = program.read_text()
     for name, value in seconds.items():
         text, count = re.subn(rf"^{name}_SECONDS = .*$", f"{name}_SECONDS = {value}", text, flags=re.MULTILINE)
@@ -205,6 +216,47 @@ def test_ctrl_c_erases_the_line(server: Server, base: Path, tmp_path: Path, targ
     lines = Screen(console.transcript.replace("^C", ""), COLUMNS).lines
     assert f"web: {what} disk.img, " not in "\n".join(lines) and "Traceback" not in console.transcript, lines
     assert re.fullmatch(r"make: \*\*\* \[.*\] (Error 130|Interrupt)", lines[-1]), lines
+
+
+def test_sigterm_erases_the_line(server: Server, base: Path) -> None:
+    (server.directory / "a.img").write_bytes(IMAGE)
+    server.faults["/a.img"] = Fault(bytes_per_second=MIB)
+    vm = make_vm(base, server.url("a.img"))
+    with Console([vm.directory / "provisioner.py", "build"], cwd=Path("/"), env=TERMINAL) as console:
+        console.expect(r"\rweb: downloading disk\.img, \d+%, .* left\x1b\[K", timeout=30)
+        os.kill(console.pid, signal.SIGTERM)
+        assert console.wait(timeout=30) == 128 + signal.SIGTERM
+    assert Screen(console.transcript, COLUMNS).lines == [f"web: downloading {server.url('a.img')}"]
+
+
+def test_an_error_stands_on_a_line_of_its_own(base: Path, tmp_path: Path) -> None:
+    (image := tmp_path / "a.img").write_bytes(IMAGE)
+    with Proxy(tmp_path / "libvirt", hold_after=4 * MIB) as proxy:
+        vm = make_vm(base, f"file://{image}", uri=proxy.uri)
+        with Console(vm.command("create/volume"), cwd=Path("/"), env=TERMINAL) as console:
+            console.expect(r"\rweb: uploading disk\.img, \d+%", timeout=30)
+            assert proxy.held.wait(30)
+            proxy.cut()
+            assert console.wait(timeout=60) != 0
+        vm.make("delete-all")
+    lines = Screen(console.transcript, COLUMNS).lines
+    assert "web: error: could not make the volumes" in lines and "disk.img, " not in "\n".join(lines), lines
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_of_a_fleet_one_at_a_time_has_a_moving_line_and_two_have_lines(base: Path, tmp_path: Path, jobs: int) -> None:
+    (image := tmp_path / "a.img").write_bytes(IMAGE)
+    with Proxy(tmp_path / "libvirt", bytes_per_second=6 * MIB) as proxy:
+        make_vm(base, f"file://{image}", "web", "db", uri=proxy.uri)
+        command = ["make", "--no-print-directory", "-C", str(base), f"-j{jobs}"]
+        with Console([*command, "up"], cwd=Path("/"), env=TERMINAL) as console:
+            assert console.wait(timeout=120) == 0
+        down = subprocess.run([*command, "down", FAST], capture_output=True, text=True, env=ENVIRONMENT)
+        assert down.returncode == 0, down.stderr
+    moved = set(re.findall(r"\r(web|db): uploading disk-(?:web|db)\.img, ", console.transcript))
+    lines = Screen(console.transcript, COLUMNS).lines
+    stayed = {line.partition(":")[0] for line in lines if re.search(r"disk-\w+\.img, \d+%", line)}
+    assert (moved, stayed) == ((set(), {"web", "db"}) if jobs == 2 else ({"web", "db"}, set())), lines
 
 
 def test_nothing_is_shown_of_what_is_quick(server: Server, base: Path) -> None:
