@@ -129,6 +129,10 @@ def read_beside(path: str, written_in: str, limit: int) -> bytes | str:
     return content if len(content) <= limit else f"{place!r} is larger than {limit >> 20} MiB"
 
 
+_OF_THE_GUEST = frozenset(["cloudInit", "files"])
+"""The keys below which a registry has what the guest gets: the seed, and the files of config drives."""
+
+
 def _check_names(node: Node, report: Report) -> None:
     """Report names that one list of one file has twice; what the guest gets is not ours to judge."""
     if isinstance(node, Sequence):
@@ -147,7 +151,7 @@ def _check_names(node: Node, report: Report) -> None:
             _check_names(item, report)
     elif isinstance(node, Mapping):
         for key, entry in node.entries.items():
-            if key != "cloudInit" and not isinstance(entry.value, Scalar):
+            if key not in _OF_THE_GUEST and not isinstance(entry.value, Scalar):
                 _check_names(entry.value, report)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from vmp.iso_names import check_drive_file, check_label
 from vmp.networks import NETWORK, RESERVATION, Network, Reservation
 from vmp.nodes import Mapping, Node, Plain, Scalar, Sequence
 from vmp.shapes import (
@@ -230,7 +231,12 @@ class UploadFile:
 
     path: str = required(
         Text("a path", check_not_empty),
-        "A file relative to the VM's directory, or absolute. The VM's image is downloaded here; its seed is made here.",
+        "A file relative to the VM's directory, or absolute. The VM's image is downloaded here; its seed and config "
+        "drives are made here.",
+    )
+    member: str | None = optional(
+        Text("a path", check_member),
+        "Takes this file out of the ISO image at `path`, such as `casper/vmlinuz`, and fills the volume with it.",
     )
 
 
@@ -263,7 +269,7 @@ VOLUME = Record(Volume, exclusive=("backingVolume", "uploadFile"), any_of=("capa
 
 
 class Document(Shape[Plain]):
-    """A document of the seed: a mapping, or a string taken literally."""
+    """A document of the seed or of a drive: a mapping, or a string taken literally."""
 
     wanted = "a mapping or a string"
 
@@ -385,6 +391,27 @@ class CloudInit:
 
 
 @record
+class ConfigDrive:
+    """A small ISO image with any label and files, for whatever in the guest looks for such a drive."""
+
+    name: str | None = optional(NAME, "What templates and VMs call it, to merge it by that name.")
+    path: str = required(
+        Text("a path", check_not_empty),
+        "The ISO image, inside the VM's directory; its files are written to `<path>.d/`. A volume is filled from it by "
+        "`uploadFile.path`.",
+    )
+    label: str = required(
+        Text("a label", check_label),
+        "By which the guest finds it, such as `OEMDRV`: 32 characters at most, of which Windows sees 16.",
+    )
+    files: dict[str, Plain] = required(
+        MapOf(Document(), check_drive_file, "bad-path"),
+        "Its files, by their paths from its root. A string is written byte for byte; a mapping as YAML or, for names "
+        "that end in `.json` or `.ign`, as JSON; null leaves a file out. 16 MiB at most.",
+    )
+
+
+@record
 class Ssh:
     """How the guest is reached. An empty mapping is enough to get the targets `ssh` and `wait-for-ready`."""
 
@@ -415,6 +442,9 @@ class VmEntry:
     provisioner: str = required(NAME, "The provisioner's format: `v1alpha1`.")
     libvirt: Libvirt = required(Record(Libvirt), "The domain, its pools, volumes and networks.")
     cloud_init: CloudInit | None = optional(Record(CloudInit), "First-boot setup.")
+    config_drives: tuple[ConfigDrive, ...] | None = optional(
+        ListOf(Record(ConfigDrive)), "Drives for other ways to set a guest up than cloud-init."
+    )
     ssh: Ssh | None = optional(Record(Ssh), "How the guest is reached.")
 
 

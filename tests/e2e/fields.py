@@ -357,6 +357,20 @@ def _put_reservation(**more: str) -> Callable[[Registry, str], None]:
     return put
 
 
+def _put_drive(**more: Any) -> Callable[[Registry, str], None]:
+    def put(registry: Registry, text: str) -> None:
+        drives = _vm(registry).setdefault("configDrives", [])
+        drives.append({"path": f"drive{len(drives)}.iso", "label": "L", "files": {"a": "a"}, **_with(more, text)})
+
+    return put
+
+
+def _files_of_drives(facts: Facts) -> list[str]:
+    found = [facts.directory / f"{drive['path']}.d/a" for drive in facts.plan["configDrives"]]
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in found)
+    return [path.read_bytes().decode() for path in found]
+
+
 TEXT = "\0 the text"
 """What stands for the text in the arguments of these."""
 
@@ -552,6 +566,17 @@ FIELDS: tuple[Field, ...] = (
         lambda facts: facts.column("volumes", "file"),
     ),
     Field(
+        "vms[].libvirt.volumes[].uploadFile.member",
+        lambda registry, text: _libvirt(registry)["volumes"].append(
+            {"name": "member", "poolName": "pool", "uploadFile": {"path": "x.iso", "member": Raw(text)}}
+        ),
+        lambda facts: facts.column("volumes", "member", "name"),
+    ),
+    Field("vms[].configDrives[].name", _put_drive(name=TEXT), lambda facts: None),
+    Field("vms[].configDrives[].path", _put_drive(path=TEXT), lambda facts: facts.column("configDrives", "path")),
+    Field("vms[].configDrives[].label", _put_drive(label=TEXT), lambda facts: facts.column("configDrives", "label")),
+    Field("vms[].configDrives[].files.*", _put_drive(files={"a": TEXT}), _files_of_drives),
+    Field(
         "vms[].cloudInit.noCloud.seed.path",
         lambda registry, text: _vm(registry)["cloudInit"]["noCloud"]["seed"].update(path=Raw(text)),
         lambda facts: facts.one("seed", "path"),
@@ -662,6 +687,7 @@ _SHARED = {
     "nodes[].vars.*": "vendor-data",
     "vms[].cloudInit.noCloud.data.vendor-data": "vendor-data",
     "vms[].cloudInit.noCloud.seed.path": "file",
+    "vms[].configDrives[].path": "file",
     "vms[].image": "image",
     "vms[].libvirt.domain.virtInstall.*[].name": "network",
     **{f"vms[].libvirt.reservations[].{key}": "network" for key in ("network", "interface", "address", "hostname")},

@@ -40,6 +40,7 @@ def plan_v1alpha1(configuration: Configuration) -> to.Plan:
             else None,
         ),
         seed=_seed(vm.cloud_init) if vm.cloud_init else None,
+        drives=tuple([to.Drive(drive.path, drive.label, drive.files) for drive in vm.config_drives or ()]),
         pools=tuple(
             [
                 to.Pool(name=pool.name, path=pool.directory.path, retained=pool.deletion_policy == "Retain")
@@ -131,6 +132,7 @@ def _volume(volume: Volume) -> to.Volume:
         retained=volume.deletion_policy == "Retain",
         capacity=volume.capacity or "",
         file=file.path if file else "",
+        member=(file.member or "") if file else "",
         backing=to.Backing(pool=backing.pool_name, name=backing.name, format=backing.format) if backing else None,
     )
 

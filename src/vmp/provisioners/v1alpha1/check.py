@@ -7,22 +7,15 @@ import re
 
 from vmp.diagnostics import Report
 from vmp.nodes import Mapping
+from vmp.provisioners.v1alpha1.check_drives import GENERATED_NAMES, check_drives, check_made_file
 from vmp.provisioners.v1alpha1.check_networks import check_networks
 from vmp.provisioners.v1alpha1.check_options import check_options
 from vmp.provisioners.v1alpha1.identity import given_uuid
 from vmp.provisioners.v1alpha1.places import place_of, while_installing
 from vmp.provisioners.v1alpha1.plan import Plan, Volume
-from vmp.provisioners.v1alpha1.runtime.facts import IMAGE_KEYS, SECRETS, SOCKET, SSH_PASSWORD, VM_JSON
 from vmp.provisioners.v1alpha1.runtime.knobs import KNOBS
-from vmp.provisioners.v1alpha1.static import STATIC_NAMES
 from vmp.provisioners.v1alpha1.vm_json import installing_plan
 from vmp.texts import check_host, is_too_long
-
-GENERATED_NAMES = frozenset(
-    {*STATIC_NAMES, "MANIFEST", VM_JSON, SECRETS, SSH_PASSWORD, SOCKET, IMAGE_KEYS}
-    | {"domain.xml", "install.xml", "known_hosts", "__pycache__"}
-)
-"""Names in the directory that no path of the registry may take."""
 
 
 def check(plan: Plan, vm: Mapping, report: Report) -> None:
@@ -31,6 +24,7 @@ def check(plan: Plan, vm: Mapping, report: Report) -> None:
     _check_volumes(plan, vm, report)
     _check_pools(plan, vm, report)
     _check_seed(plan, vm, report)
+    check_drives(plan, vm, report)
     _check_uuid(plan, vm, report)
     check_options(plan, vm, report)
     if plan.install:
@@ -74,12 +68,16 @@ def _check_pools(plan: Plan, vm: Mapping, report: Report) -> None:
 def _check_volumes(plan: Plan, vm: Mapping, report: Report) -> None:
     seen: set[str] = set()
     declared = {volume.key for volume in plan.volumes}
+    made = {*([plan.seed.path] if plan.seed else []), *[drive.path for drive in plan.drives]}
     for index, volume in enumerate(plan.volumes):
         place = ("libvirt", "volumes", index)
         if volume.key in seen:
             message = f"two volumes are called {volume.name!r} in pool {volume.pool!r}"
             report.error("duplicate-name", message, place_of(vm, *place, "name"))
         _check_content(volume, vm, place, report)
+        if volume.member and volume.file in made:
+            message = f"{volume.file!r} is made from documents: they need not be taken out of it"
+            report.error("bad-path", message, place_of(vm, *place, "uploadFile", "member"))
         backing = volume.backing
         if backing and (found := f"{backing.pool}/{backing.name}") in declared and found not in seen:
             message = f"the backing volume {backing.name!r} is not made before {volume.name!r}"
@@ -118,18 +116,6 @@ def _check_ssh(plan: Plan, vm: Mapping, report: Report) -> None:
 
 
 def _check_seed(plan: Plan, vm: Mapping, report: Report) -> None:
-    if plan.seed is None:
-        return
-    path = plan.seed.path
-    span = place_of(vm, "cloudInit", "noCloud", "seed", "path")
-    first = path.split("/")[0]
-    if path.startswith("/") or posixpath.normpath(path) != path or first == ".." or not path.isprintable():
-        help_ = "a path below the VM's directory, without '.' and '..', such as seed.iso"
-        report.error("bad-path", f"the seed {path!r} is not inside the VM's directory", span, help=help_)
-    elif path == "." or path in GENERATED_NAMES or first in GENERATED_NAMES:
-        report.error("bad-path", f"the seed {path!r} would replace a generated file", span, help="such as seed.iso")
-    elif path.startswith("-"):
-        report.error("bad-path", f"the seed {path!r} begins with '-'", span, help="such as seed.iso")
-    elif is_too_long(path, 200):
-        help_ = "200 bytes at most between two slashes, 1000 in all"
-        report.error("bad-path", "the seed's path is too long", span, help=help_)
+    if plan.seed is not None:
+        span = place_of(vm, "cloudInit", "noCloud", "seed", "path")
+        check_made_file(plan.seed.path, "seed", "seed.iso", span, report)

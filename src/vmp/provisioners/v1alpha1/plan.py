@@ -128,6 +128,15 @@ class Seed(NamedTuple):
     """By file name, such as `user-data`: a text as it is, anything else to be written as YAML."""
 
 
+class Drive(NamedTuple):
+    """A config drive: an ISO image of these files."""
+
+    path: str
+    label: str
+    files: Mapping[str, Plain]
+    """By their paths from its root: a mapping, or a string taken literally."""
+
+
 class Pool(NamedTuple):
     """A pool of directories that belongs to the VM."""
 
@@ -155,6 +164,8 @@ class Volume(NamedTuple):
     """In virsh's units, or ''."""
     file: str
     backing: Backing | None
+    member: str = ""
+    """The member of ``file``, an ISO image, that it is filled with; '' where it is the file itself."""
 
     @property
     def key(self) -> str:
@@ -242,3 +253,4 @@ class Plan(NamedTuple):
     reservations: tuple[Reservation, ...] = ()
     install: Domain | None = None
     """The domain as it is while its system is installed: all of its options then."""
+    drives: tuple[Drive, ...] = ()

@@ -9,17 +9,15 @@ from collections.abc import Mapping
 
 from vmp.document import to_json, to_yaml
 from vmp.nodes import Plain
+from vmp.provisioners.v1alpha1.drive_files import CLOUD_CONFIG, drive_files
 from vmp.provisioners.v1alpha1.plan import Plan
-from vmp.provisioners.v1alpha1.runtime.facts import IMAGE_KEYS, SECRETS, SSH_PASSWORD, VM_JSON
+from vmp.provisioners.v1alpha1.runtime.facts import IMAGE_KEYS, MEMBER_SUMS, MEMBERS, SECRETS, SSH_PASSWORD, VM_JSON
 from vmp.provisioners.v1alpha1.static import static_files
 from vmp.provisioners.v1alpha1.virt_install import has_secret, virt_install_arguments
 from vmp.provisioners.v1alpha1.vm_json import image_path, installing_plan, vm_json
 from vmp.tree import File, Tree, with_manifest
 
 SECRET = 0o600
-
-_CLOUD_CONFIG = ("user-data", "vendor-data")
-"""The documents that begin with a line which says so, where the registry has them as a mapping."""
 
 _COVERED = re.compile(r"\.images/.*|[^/]*\.(img|iso|qcow2|sum)")
 """Paths that the static lines of .gitignore cover."""
@@ -47,6 +45,9 @@ def render(plan: Plan) -> Tree:
     if plan.seed:
         for name, content in _seed_documents(plan.seed.documents).items():
             files[f"{plan.seed.path}.d/{name}"] = File(content, SECRET)
+    for drive in plan.drives:
+        for name, content in drive_files(drive).items():
+            files[f"{drive.path}.d/{name}"] = File(content, SECRET)
     return with_manifest(files)
 
 
@@ -65,15 +66,16 @@ def _seed_documents(documents: Mapping[str, Plain]) -> dict[str, bytes]:
 
 def _document(name: str, document: Plain) -> bytes:
     """Return a document of the seed: a string byte for byte, a mapping as YAML below its header."""
-    header = "#cloud-config\n" if name in _CLOUD_CONFIG else ""
+    header = "#cloud-config\n" if name in CLOUD_CONFIG else ""
     return (document if isinstance(document, str) else header + to_yaml(document)).encode()
 
 
 def _unwanted(plan: Plan) -> str:
     """Return lines for .gitignore: what the targets make at places that the static lines do not cover."""
-    seed = plan.seed.path if plan.seed else ""
     image = "" if plan.node.downloads else image_path(plan)
-    paths = [image, seed, seed and f"{seed}.sum"]
+    drives = [*([plan.seed.path] if plan.seed else []), *[drive.path for drive in plan.drives]]
+    paths = [image, *[path for drive in drives for path in (drive, f"{drive}.sum")]]
+    paths += [f"{MEMBERS}/", f"{MEMBER_SUMS}/"] if any(volume.member for volume in plan.volumes) else []
     paths = [posixpath.normpath(path) for path in paths if path]
     inside = [path for path in dict.fromkeys(paths) if not path.startswith(("/", "../"))]
     return "".join([f"/{_SPECIAL.sub(_escaped, path)}\n" for path in inside if not _COVERED.fullmatch(path)])

@@ -7,7 +7,7 @@ from typing import Any
 from vmp.provisioners.v1alpha1.connection import ssh_facts, uri_on_node
 from vmp.provisioners.v1alpha1.identity import domain_uuid, mac_of
 from vmp.provisioners.v1alpha1.plan import Checksum, Disk, Network, Plan, Ssh, Volume
-from vmp.provisioners.v1alpha1.runtime.facts import FORMAT, SIGNED_FORMAT
+from vmp.provisioners.v1alpha1.runtime.facts import FORMAT, MEMBERS, SIGNED_FORMAT
 from vmp.provisioners.v1alpha1.runtime.knobs import KNOBS
 from vmp.provisioners.v1alpha1.virt_install import Words, asks_each_time, autostarts
 
@@ -25,6 +25,7 @@ def vm_json(plan: Plan, words: Words, installing: Words | None = None) -> Facts:
         install=_install(plan, installing) if installing else None,
         image=_image(plan),
         seed=_set(path=plan.seed.path if plan.seed else ""),
+        configDrives=[{"path": drive.path, "label": drive.label} for drive in plan.drives],
         pools=[{"name": pool.name, "path": pool.path, "deletionPolicy": _policy(pool.retained)} for pool in plan.pools],
         volumes=[_volume(plan, volume) for volume in plan.volumes],
         networks=[_network(network) for network in plan.networks],
@@ -104,6 +105,11 @@ def image_path(plan: Plan) -> str:
     return named[0] if named else ""
 
 
+def member_file(volume: Volume) -> str:
+    """Return where a member of an ISO image is put, for its volume to be filled from it."""
+    return f"{MEMBERS}/{volume.key}"
+
+
 def _image(plan: Plan) -> Facts:
     image, path = plan.image, image_path(plan)
     on_node = path and plan.node.downloads
@@ -136,7 +142,8 @@ def _volume(plan: Plan, volume: Volume) -> Facts:
         format=volume.format,
         deletionPolicy=_policy(volume.retained),
         capacity=volume.capacity,
-        file=volume.file,
+        file=member_file(volume) if volume.member else volume.file,
+        member={"path": volume.file, "name": volume.member} if volume.member else None,
         byNode=bool(volume.file) and plan.node.downloads and volume.file == image_path(plan),
         backing={"pool": backing.pool, "name": backing.name, "format": backing.format} if backing else None,
         readOnly=_is_read_only(plan, volume),

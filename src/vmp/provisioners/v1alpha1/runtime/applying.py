@@ -9,6 +9,7 @@ from __future__ import annotations
 from .changes import Change, changes_of, changes_of_networks, has_other_passwords, loses_autostart
 from .definition import is_definition, seed_sum
 from .domain import ensure_autostart
+from .drives import need_for_drives
 from .facts import Vm
 from .hotplug import bring_to_guest
 from .knobs import FORCE, is_forced
@@ -30,11 +31,10 @@ from .record import (
 from .redefinition import redefine
 from .reservations import look_at_reservations
 from .say import Problem
-from .seed import need_for_seed
 from .seen import Seen, see
 from .timing import ANEW, BY_HAND, NEVER
 from .virsh import Virsh
-from .volume_changes import grow_volume, replace_seed
+from .volume_changes import grow_volume, replace_drives
 from .wording import OptionChange, option_changes, uses_of
 
 
@@ -66,7 +66,7 @@ def apply(run: Run) -> None:
     make_storage(run, domain)
     for volume in vm.volumes:
         grow_volume(vm, virsh, volume, seen)
-    replace_seed(run, seen)
+    replace_drives(run, seen)
     bring_autostart(vm, virsh, seen)
     seen = bring_definition(run, seen, changes)
     _tell_done(vm, seen, changes)
@@ -81,7 +81,7 @@ def _need_for_changes(vm: Vm, seen: Seen) -> None:
     if not is_definition(vm, seen.record.definition):
         need("make the definition", "virt-install")
     if seen.record.seed != seed_sum(vm):
-        need_for_seed(vm)
+        need_for_drives(vm)
 
 
 def _tell_done(vm: Vm, seen: Seen, changes: list[Change]) -> None:
@@ -122,7 +122,7 @@ def refuse_impossible(run: Run, seen: Seen, changes: list[Change]) -> None:
 
 
 def _lost_with_down(vm: Vm) -> str:
-    lost = [volume.key for volume in vm.volumes if not volume.retained and (not volume.file or volume.file != vm.seed)]
+    lost = [volume.key for volume in vm.volumes if not volume.retained and not vm.makes(volume.file)]
     return f"; lost is then what is in {', '.join(lost)}" if lost else ""
 
 

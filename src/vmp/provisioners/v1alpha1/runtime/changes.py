@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from .definition import is_definition, seed_sum
+from .drive_changes import lines_of_seed
 from .facts import Vm
 from .networks import NetworkState
 from .record import Record, facts_to_record, recorded_vm
@@ -103,7 +104,7 @@ def _source_changes(before: Vm, vm: Vm, volume: Volume, seen: Seen) -> Iterator[
     if old.backing != volume.backing:
         yield Change(f"volume {volume.key}: backing volume {_backing(old)} → {_backing(volume)}", ANEW)
     if bool(old.file) != bool(volume.file) or _other_file(before, vm, old, volume):
-        yield Change(f"volume {volume.key}: filled from {old.file or '-'} → {volume.file or '-'}", ANEW)
+        yield Change(f"volume {volume.key}: filled from {_source(old)} → {_source(volume)}", ANEW)
     if old.capacity > volume.capacity > 0 and facts.capacity > volume.capacity:
         yield Change(
             f"volume {volume.key}: {old.capacity_text} → {volume.capacity_text}, and a disk cannot shrink", ANEW
@@ -117,9 +118,20 @@ def _backing(volume: Volume) -> str:
     return f"{volume.backing.pool}/{volume.backing.name}" if volume.backing else "-"
 
 
+def _source(volume: Volume) -> str:
+    return f"{volume.member.name} of {volume.member.path}" if volume.member else volume.file or "-"
+
+
 def _other_file(before: Vm, vm: Vm, old: Volume, volume: Volume) -> bool:
-    """Tell whether a volume is filled from another file; where the image and the seed are kept does not matter."""
+    """Tell whether a volume is filled from another file; where image, seed and drives are kept does not matter."""
     known = {before.image.path: vm.image.path, before.seed: vm.seed}
+    if old.member and volume.member:
+        same = volume.member.path in (old.member.path, known.get(old.member.path))
+        return old.member.name != volume.member.name or not same
+    if old.member or volume.member:
+        return True
+    if before.makes(old.file) and vm.makes(volume.file):
+        return False
     return old.file != volume.file and known.get(old.file, old.file) != volume.file
 
 
@@ -150,23 +162,9 @@ def size_in_words(size: int) -> str:
     return f"{size} TiB"
 
 
-_DOCUMENTS = {"meta": "meta-data", "user": "user-data", "vendor": "vendor-data", "network": "network-config"}
-
-
 def _seed_changes(vm: Vm, seen: Seen) -> Iterator[Change]:
-    names = changed_documents(seen.record.seed, seed_sum(vm))
-    if names:
-        yield Change(f"seed: {', '.join(names)} changed", START if seen.on else NOW, "seed")
-
-
-def changed_documents(old: str, new: str) -> list[str]:
-    """Return the names of documents whose sums differ in two texts of `seed_sum`."""
-    before, now = _sums_of(old), _sums_of(new)
-    return [name for key, name in _DOCUMENTS.items() if before.get(key) != now.get(key)]
-
-
-def _sums_of(text: str) -> dict[str, str]:
-    return {word.partition("-")[0]: word for word in text.split(".")}
+    for line in lines_of_seed(seen.record.seed, seed_sum(vm)):
+        yield Change(line, START if seen.on else NOW, "seed")
 
 
 def _autostart_changes(before: Vm | None, vm: Vm, seen: Seen) -> Iterator[Change]:

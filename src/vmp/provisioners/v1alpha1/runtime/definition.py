@@ -14,6 +14,7 @@ from collections.abc import Iterable
 
 from .facts import Vm
 from .files import read_text
+from .records import Drive
 from .say import Problem
 
 DOCUMENTS = ("meta-data", "user-data", "vendor-data", "network-config")
@@ -63,10 +64,10 @@ def password_sum(vm: Vm) -> str:
 
 
 @functools.cache
-def _slow_sum(text: str, salt: str) -> str:
+def _slow_sum(text: str, salt: str, rounds: int = 50_000) -> str:
     import hashlib  # only who has passwords pays for it
 
-    return hashlib.pbkdf2_hmac("sha256", text.encode(errors="surrogateescape"), salt.encode(), 50_000).hex()[:16]
+    return hashlib.pbkdf2_hmac("sha256", text.encode(errors="surrogateescape"), salt.encode(), rounds).hex()[:16]
 
 
 def _words(vm: Vm) -> Iterable[str]:
@@ -75,7 +76,9 @@ def _words(vm: Vm) -> Iterable[str]:
         yield from (pool.name, pool.path)
     for volume in vm.volumes:
         yield from (volume.pool, volume.name, volume.format, volume.capacity_text)
-        if volume.file:
+        if volume.member:
+            yield from ("member", *volume.member)
+        elif volume.file:
             yield from ("upload", volume.file)
         elif volume.backing:
             yield from ("backing", *volume.backing)
@@ -93,16 +96,82 @@ def documents(vm: Vm) -> list[str]:
 
 
 def seed_sum(vm: Vm) -> str:
+    """Return the checksums of the documents of the seed, and of the files of the config drives; '' without any."""
+    return ".".join([word for word in (documents_sum(vm), drives_sum(vm)) if word])
+
+
+def documents_sum(vm: Vm) -> str:
     """Return the checksums of the documents of the seed; '' without a seed."""
     found = []
     for path in documents(vm):
-        try:
-            with open(path, "rb") as file:
-                data = file.read()
-        except OSError as error:
-            raise Problem(f"cannot read the documents in {vm.seed}.d", f"{path}: {error.strerror}") from None
+        data = read_document(path, vm.seed)
         found.append(f"{os.path.basename(path).partition('-')[0]}-{cksum(data)}-{len(data)}")
     return ".".join(found)
+
+
+def read_document(path: str, drive: str) -> bytes:
+    """Return a file of the seed or of a drive."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise Problem(f"cannot read the documents in {drive}.d", f"{path}: {error.strerror}") from None
+
+
+def files_of(vm: Vm, drive: Drive) -> dict[str, str]:
+    """Return where the files of a config drive are, by their paths on it."""
+    top = vm.file(drive.path) + ".d"
+    found = [os.path.join(place, name) for place, _, names in os.walk(top) for name in names]
+    return {os.path.relpath(path, top): path for path in sorted(found)}
+
+
+def drives_sum(vm: Vm) -> str:
+    """Return the checksums of the config drives: a word for each label, and one for each file; '' without a drive.
+
+    A file may be a password and nothing else, and the metadata are there for everyone on the node to read. So these
+    checksums are salted, and slow to guess from.
+    """
+    found = []
+    for drive in vm.config_drives:
+        head = f"drive-{_hex(drive.path)}"
+        found.append(f"{head}--{_hex(drive.label)}")
+        for name, path in files_of(vm, drive).items():
+            digest = _slow_sum(_digest(read_document(path, drive.path)), f"{vm.domain.uuid}/{name}", _MANY)
+            found.append(f"{head}-{_hex(name)}-{digest}")
+    return ".".join(found)
+
+
+_MANY = 10_000
+"""The rounds of the slow checksum of a file: some 5 ms, as a drive may have dozens of files."""
+
+
+def _digest(data: bytes) -> str:
+    import hashlib  # only who has drives pays for it
+
+    return hashlib.sha256(data).hexdigest()
+
+
+def _hex(text: str) -> str:
+    return text.encode(errors="surrogateescape").hex()
+
+
+def sums_of_drives(text: str) -> dict[str, dict[str, str]]:
+    """Return what a text of `seed_sum` says of config drives: by path and file; the file '' stands for the label."""
+    found: dict[str, dict[str, str]] = {}
+    for word in text.split("."):
+        kind, _, rest = word.partition("-")
+        path, _, rest = rest.partition("-")
+        name, _, digest = rest.partition("-")
+        if kind == "drive":
+            try:
+                found.setdefault(_text_of(path), {})[_text_of(name)] = digest
+            except ValueError:
+                continue  # somebody has edited it
+    return found
+
+
+def _text_of(digits: str) -> str:
+    return bytes.fromhex(digits).decode(errors="surrogateescape")
 
 
 def is_current(vm: Vm, mark: dict[str, str] | None) -> bool:

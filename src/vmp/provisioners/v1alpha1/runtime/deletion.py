@@ -109,7 +109,7 @@ def _delete_volumes(
     going: set[str] = set()
     for ours, key, path in [*layers, *candidates]:
         user = users.user_of(path, key, frozenset(going))
-        if not user and ours is not None and ours.file and ours.file != vm.seed and users.unread:
+        if not user and ours is not None and ours.file and not vm.makes(ours.file) and users.unread:
             disk, name = next(iter(users.unread.items()))
             user = f"domain {name} may lie over it, as nobody can read what its disk {disk} is backed by; perhaps it"
         if user:

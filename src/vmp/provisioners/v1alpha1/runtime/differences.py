@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .changes import Change, changed_documents, changes_of, changes_of_networks
+from .changes import Change, changes_of, changes_of_networks
+from .drive_changes import lines_of_seed
 from .facts import Vm
 from .libvirt import Domain
 from .look import look
@@ -66,8 +67,7 @@ def waiting_for_start(vm: Vm, seen: Seen) -> Iterator[str]:
         yield from change.words()
     if record.facts.get("passwordsSum") != seen.record.facts.get("passwordsSum"):
         yield "a password of the domain"
-    if record.seed != seen.record.seed:
-        yield f"seed: {', '.join(changed_documents(record.seed, seen.record.seed))}"
+    yield from [line.removesuffix(" changed") for line in lines_of_seed(record.seed, seen.record.seed)]
 
 
 def is_as_declared(vm: Vm, seen: Seen) -> bool:

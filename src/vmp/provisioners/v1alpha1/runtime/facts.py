@@ -8,7 +8,7 @@ from typing import Any
 
 from .knobs import Knobs
 from .network_records import Reservation, read_network
-from .records import Backing, DomainFacts, Gateway, Image, Pool, Ssh, Volume
+from .records import Backing, DomainFacts, Drive, Gateway, Image, Member, Pool, Ssh, Volume
 from .say import Problem, write
 from .vm_json import check_kinds, read_json
 
@@ -23,6 +23,10 @@ IMAGE_KEYS = "image-keys.asc"
 """The public keys whose signature of the image, or of its sums, is good."""
 SECRETS = "secrets.json"
 SSH_PASSWORD = "ssh-password"
+MEMBERS = ".members"
+"""Where members of ISO images are put: POOL/VOLUME, below it."""
+MEMBER_SUMS = ".members.sum"
+"""What each was made from."""
 SOCKET = ".node-ssh"
 """The beginning of the name of the socket of the shared SSH connection to the node."""
 
@@ -72,6 +76,7 @@ class Vm:
         )
         self.image_on_node: str = image.get("pathOnNode", "")
         self.seed: str = facts.get("seed", {}).get("path", "")
+        self.config_drives = tuple([Drive(**drive) for drive in facts.get("configDrives", ())])
         self.pools = tuple(
             [
                 Pool(pool["name"], pool["path"], pool.get("deletionPolicy") == "Retain")
@@ -106,6 +111,10 @@ class Vm:
         """Return the path of a file of the directory, such that no program takes it for an option."""
         return os.path.join(self.directory, path)
 
+    def makes(self, file: str) -> bool:
+        """Tell whether a volume's file is made here from documents: the seed, or a config drive."""
+        return bool(file) and (file == self.seed or any(file == drive.path for drive in self.config_drives))
+
     def say(self, text: str) -> None:
         """Tell the user something about this machine."""
         write(f"{self.name}: {text}")
@@ -131,6 +140,7 @@ def _volume(facts: dict[str, Any]) -> Volume:
         capacity=bytes_of(facts.get("capacity", "0")),
         capacity_text=facts.get("capacity", ""),
         file=facts.get("file", ""),
+        member=Member(**facts["member"]) if "member" in facts else None,
         by_node=facts.get("byNode", False),
         backing=Backing(backing["pool"], backing["name"], backing["format"]) if backing else None,
         read_only=facts.get("readOnly", False),

@@ -15,6 +15,7 @@ from .domain import (
     suspend_domain,
     take_down_domain,
 )
+from .drives import build_drives, clean_drives
 from .files import remove
 from .image import build_image, clean_image
 from .installing import go_on_installing
@@ -30,12 +31,12 @@ from .making import (
     need_for_build,
     prepare,
 )
+from .members import build_members, clean_members
 from .networks import refuse_missing_networks, start_stopped_networks
 from .node_download import clean_node
 from .pools import ensure_pool, start_stopped_pools, stop_pools
 from .record import tell_stale
 from .reservations import carry_out_reservations
-from .seed import build_seed, clean_seed
 from .unused_networks import stop_networks
 
 
@@ -63,10 +64,11 @@ def create(run: Run) -> None:
 
 
 def build(run: Run) -> None:
-    """Download the image and make the seed."""
+    """Download the image, take its members out, and make the seed and the config drives."""
     need_for_build(run.vm)
     build_image(run.vm)
-    build_seed(run.vm)
+    build_members(run.vm)
+    build_drives(run.vm)
 
 
 def create_network(run: Run) -> None:
@@ -221,8 +223,9 @@ def delete(*what: str, all_: bool = False) -> Callable[[Run], None]:
 
 
 def clean(run: Run) -> None:
-    """Remove the seed."""
-    clean_seed(run.vm)
+    """Remove the seed, the config drives, and members of ISO images."""
+    clean_drives(run.vm)
+    clean_members(run.vm)
 
 
 def clean_all(run: Run) -> None:

@@ -7,11 +7,13 @@ import os
 from .deletion import take_back
 from .domain import define_domain, ensure_autostart
 from .domain_xml import Answers, domain_xml, install_xml
+from .drives import build_drives, need_for_drives
 from .facts import Vm
 from .files import Turn
 from .image import build_image, need_for_image
 from .libvirt import RUNNING, Domain
 from .look import check_node, look
+from .members import build_members, need_for_members
 from .network_records import Network
 from .networks import NetworkState, ensure_network, look_at_networks, refuse_different_networks
 from .node import need_for_node
@@ -23,7 +25,6 @@ from .record import DEFINED, complete_record, recorded_reservations
 from .records import Pool, Volume
 from .reservations import ReservationStep, carry_out_reservations, look_at_reservations
 from .say import Problem
-from .seed import build_seed, need_for_seed
 from .users import LastingUsers
 from .virsh import Virsh
 from .volumes import ensure_volume, has_gaps
@@ -85,36 +86,38 @@ def make_reservations(run: Run, domain: Domain | None) -> None:
 
 
 def make_storage(run: Run, domain: Domain | None) -> None:
-    """Make pools and volumes. The image and the seed are needed to fill them, and to see whether they are whole."""
+    """Make pools and volumes. What fills them is needed to see whether they are whole, too."""
     vm, virsh = run.vm, run.virsh
     if domain is not None:
         start_stopped_pools(vm, virsh)
         if not has_gaps(vm, virsh, domain):
             return
     need_for_build(vm)
-    seed = Beside(build_seed, vm)
+    drives = Beside(build_drives, vm)
     try:
         build_image(vm)
+        build_members(vm)
         if vm.image_on_node:
             make_volumes_on_node(vm)
         for pool in vm.pools:
             if ensure_pool(vm, virsh, pool):
                 run.made_pools.append(pool)
         for volume in vm.volumes:
-            if volume.file == vm.seed:
-                seed.result()
+            if vm.makes(volume.file):
+                drives.result()
             if ensure_volume(vm, virsh, volume, domain):
                 run.made_volumes.append(volume)
     except BaseException:
-        seed.wait()
+        drives.wait()
         raise
-    seed.result()
+    drives.result()
 
 
 def need_for_build(vm: Vm) -> None:
     """Name what is not installed, before anything is changed."""
     need_for_image(vm)
-    need_for_seed(vm)
+    need_for_drives(vm)
+    need_for_members(vm)
     if vm.image_on_node:
         need_for_node(vm)
 

@@ -56,7 +56,10 @@ def facts_for_node(vm: Vm) -> dict[str, Any]:
     volumes = [{**volume, "byNode": False} for volume in vm.facts["volumes"] if volume.get("byNode")]
     place = _place(vm)
     for volume in volumes:
-        volume["file"] = place
+        if "member" in volume:
+            volume["member"] = {**volume["member"], "path": place}
+        else:
+            volume["file"] = place
     pools = {volume["pool"] for volume in volumes}
     own = [pool for pool in vm.facts.get("pools", ()) if pool["name"] in pools]
     used = sorted(pools - {pool["name"] for pool in own})

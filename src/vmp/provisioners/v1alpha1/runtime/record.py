@@ -16,6 +16,7 @@ from xml.etree.ElementTree import Element
 
 from .conversation import Failed
 from .definition import definition_of, instance_id, is_current, is_definition, password_sum, seed_sum
+from .drive_changes import changed_documents, changed_drives
 from .facts import Vm
 from .libvirt import MARK, NAMESPACE, Domain, libvirt_version, parse
 from .network_records import Reservation
@@ -23,7 +24,7 @@ from .say import Problem
 from .virsh import Virsh
 from .wording import Use
 
-_KEPT = ("domain", "pools", "volumes", "networks", "reservations", "seed")
+_KEPT = ("domain", "pools", "volumes", "networks", "reservations", "seed", "configDrives")
 """The parts of vm.json that say what the machine is. An image's URL may hold a password: its name is enough."""
 
 
@@ -198,15 +199,13 @@ def tell_stale(vm: Vm, virsh: Virsh, domain: Domain | None) -> None:
     if definition and seed:
         vm.say(f"some changes wait for the next start: '{vm.make} diff' lists them, '{vm.make} restart' does them")
         return
-    if definition:
-        stale = "the cloud-init seed has"
-    elif seed:
-        stale = "the definition has"
-    else:
-        stale = "the definition and the cloud-init seed have"
+    stale = [] if definition else ["the definition"]
+    stale += ["the cloud-init seed"] if changed_documents(record.seed, seed_sum(vm)) else []
+    stale += [f"the config drive {path}" for path in changed_drives(record.seed, seed_sum(vm))]
+    stale = stale or ["the cloud-init seed"]
     vm.say(
-        f"{stale} changed since the domain was made: '{vm.make} diff' says in what, "
-        f"'{vm.make} apply' brings it to the domain and keeps every disk"
+        f"{' and '.join(stale)} {'has' if len(stale) == 1 else 'have'} changed since the domain was made: "
+        f"'{vm.make} diff' says in what, '{vm.make} apply' brings it to the domain and keeps every disk"
     )
 
 

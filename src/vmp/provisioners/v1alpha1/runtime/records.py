@@ -37,6 +37,21 @@ class Backing(NamedTuple):
     format: str
 
 
+class Drive(NamedTuple):
+    """An ISO image that is made here, of the files below `<path>.d`."""
+
+    path: str
+    label: str
+
+
+class Member(NamedTuple):
+    """A file inside an ISO image."""
+
+    path: str
+    """The ISO image."""
+    name: str
+
+
 class Volume(NamedTuple):
     """A volume to be made: filled from a file, an overlay, or blank."""
 
@@ -51,6 +66,8 @@ class Volume(NamedTuple):
     by_node: bool
     """The node itself downloads the file."""
     backing: Backing | None
+    member: Member | None
+    """What ``file`` is taken from, where it is a member of an ISO image."""
     read_only: bool
     """No guest writes to it: it is a backing volume, a CD-ROM or a read-only disk."""
 

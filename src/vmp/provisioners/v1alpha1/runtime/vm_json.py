@@ -9,13 +9,13 @@ from .say import Problem
 
 _TRUTHS = frozenset("askEachTime autostart byNode localOnly password readOnly secrets shared".split())
 _LISTS = frozenset("derivedMacs forwarders hostnames hosts ips itemNames networks options".split()) | frozenset(
-    "pools reservations usedPools virtInstall volumes".split()
+    "configDrives pools reservations usedPools virtInstall volumes".split()
 )
 _RECORDS = frozenset(
     "archive backing checksum connection dhcp dns domain forward image install knobs".split()
-) | frozenset("seed signature ssh".split())
+) | frozenset("member seed signature ssh".split())
 """The keys whose values are no texts."""
-_OF_RECORDS = frozenset("pools volumes networks reservations networks.ips networks.dns.hosts".split())
+_OF_RECORDS = frozenset("configDrives pools volumes networks reservations networks.ips networks.dns.hosts".split())
 """The lists whose items are records; those of all others are texts."""
 
 

@@ -1,16 +1,17 @@
-"""What `apply` does to volumes that are there: disks grow, and a seed of new documents takes the place of the old."""
+"""What `apply` does to volumes that are there: disks grow, and drives of new documents replace the old."""
 
 from __future__ import annotations
 
 from .changes import may_grow
 from .definition import instance_id, seed_sum
+from .drive_changes import changed_documents, changed_drives
+from .drives import build_drive, build_seed
 from .facts import Vm
 from .graft import source_of
 from .making import Run
 from .record import Record
 from .records import Volume
 from .say import Problem
-from .seed import build_seed
 from .seen import Seen
 from .snapshots import snapshot_names
 from .storage import glance_at_volume
@@ -39,21 +40,35 @@ def grow_volume(vm: Vm, virsh: Virsh, volume: Volume, seen: Seen) -> None:
         vm.say(f"the snapshots of {vm.domain.name} keep the old size, and 'revert' brings it back")
 
 
-def replace_seed(run: Run, seen: Seen) -> None:
-    """Put a seed of changed documents in place of the old one. A guest that has that open keeps the deleted file."""
+def replace_drives(run: Run, seen: Seen) -> None:
+    """Put the seed and config drives of changed documents in place of the old ones."""
+    vm, before, now = run.vm, seen.record.seed, seed_sum(run.vm)
+    if changed_documents(before, now) and any(vm.seed and volume.file == vm.seed for volume in vm.volumes):
+        build_seed(vm)
+        _fill_anew(run, vm.seed)
+        vm.say(f"replaced the seed: the guest gets it at its next start; {_effect_of_seed(vm, seen.record)}")
+    changed = changed_drives(before, now)
+    for drive in vm.config_drives:
+        if drive.path in changed and any(volume.file == drive.path for volume in vm.volumes):
+            build_drive(vm, drive)
+            _fill_anew(run, drive.path)
+            vm.say(f"replaced the config drive {drive.path}: the guest gets it at its next start")
+
+
+def _fill_anew(run: Run, file: str) -> None:
+    """Make the volumes of a drive anew. A guest that has one open keeps the deleted file."""
     vm, virsh = run.vm, run.virsh
-    volume = next((volume for volume in vm.volumes if volume.file and volume.file == vm.seed), None)
-    if volume is None or seen.record.seed == seed_sum(vm):
-        return
-    build_seed(vm)
-    facts = glance_at_volume(virsh, volume.pool, volume.name)
-    if facts:
-        user = run.users.find(vm, virsh).user_of(facts.path, volume.key, frozenset([vm.domain.name]))
-        if user:
-            raise Problem(f"volume {volume.key} is used by {user}: it is not this VM's to fill", "give it another name")
-        virsh.ask("vol-delete", f"--pool={volume.pool}", f"--vol={volume.name}")
-    ensure_volume(vm, virsh, volume, None)
-    vm.say(f"replaced the seed: the guest gets it at its next start; {_effect_of_seed(vm, seen.record)}")
+    for volume in vm.volumes:
+        if volume.file != file or volume in run.made_volumes:
+            continue
+        facts = glance_at_volume(virsh, volume.pool, volume.name)
+        if facts:
+            user = run.users.find(vm, virsh).user_of(facts.path, volume.key, frozenset([vm.domain.name]))
+            if user:
+                message = f"volume {volume.key} is used by {user}: it is not this VM's to fill"
+                raise Problem(message, "give it another name")
+            virsh.ask("vol-delete", f"--pool={volume.pool}", f"--vol={volume.name}")
+        ensure_volume(vm, virsh, volume, None)
 
 
 def _effect_of_seed(vm: Vm, record: Record) -> str:

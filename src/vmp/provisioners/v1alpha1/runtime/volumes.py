@@ -15,6 +15,7 @@ from .facts import Vm
 from .files import remove, scratch, size_of
 from .filling import fill, same_ends
 from .libvirt import Domain, disk_sources, escape
+from .members import MEMBER_TMP
 from .pools import ensure_pool
 from .records import Volume
 from .say import Problem
@@ -32,8 +33,7 @@ def ensure_volume(vm: Vm, virsh: Virsh, volume: Volume, domain: Domain | None) -
     if facts and volume.file and not volume.by_node:
         facts = _judge_filled(vm, virsh, volume, facts, domain is not None)
     if facts is None:
-        is_seed = bool(vm.seed) and volume.file == vm.seed  # its guest has read it
-        if domain is not None and not is_seed and _is_open(virsh, volume, domain):
+        if domain is not None and not vm.makes(volume.file) and _is_open(virsh, volume, domain):
             raise Problem(
                 f"volume {volume.key} is not there any more, and the domain is {domain.state}",
                 "the guest goes on with the deleted file, and what is in it is lost when it stops: save it from inside",
@@ -119,8 +119,8 @@ def _judge_filled(vm: Vm, virsh: Virsh, volume: Volume, facts: VolumeFacts, has_
     if has_domain:
         _refuse_beginning(vm, virsh, volume, facts)
         return facts
-    if volume.file == vm.seed:
-        # The seed's volume is made anew with each domain: it is small, and must never be an old one.
+    if vm.makes(volume.file):
+        # The volume of a seed or drive is made anew with each domain: it is small, and must never be an old one.
         user = find_users(vm, virsh).user_of(facts.path, volume.key)
         if user:
             raise Problem(
@@ -154,7 +154,7 @@ def _judge_filled(vm: Vm, virsh: Virsh, volume: Volume, facts: VolumeFacts, has_
 def _refuse_beginning(vm: Vm, virsh: Virsh, volume: Volume, facts: VolumeFacts) -> None:
     """Refuse a volume of an existing domain that is the beginning of its file: nobody knows what was written to it."""
     size = size_of(vm.file(volume.file))
-    if volume.file != vm.seed and facts.physical < size and same_ends(vm, virsh, volume, facts.physical):
+    if not vm.makes(volume.file) and facts.physical < size and same_ends(vm, virsh, volume, facts.physical):
         delete = shlex.join(["virsh", "-c", vm.uri, "vol-delete", f"--pool={volume.pool}", f"--vol={volume.name}"])
         raise Problem(
             f"volume {volume.key} has only {facts.physical} of the {size} bytes of {volume.file}",
@@ -196,10 +196,14 @@ def has_gaps(vm: Vm, virsh: Virsh, domain: Domain) -> bool:
     """Tell whether volumes of a domain are not there, or, while it is off, shorter than what they are filled from."""
     found = look_at_volumes(virsh, [(volume.pool, volume.name) for volume in vm.volumes])
     return any(
-        facts is None
-        or (_is_off(domain) and volume.file not in ("", vm.seed) and facts.physical < size_of(vm.file(volume.file)))
+        facts is None or (_is_off(domain) and _is_file(vm, volume) and facts.physical < size_of(vm.file(volume.file)))
         for volume, facts in zip(vm.volumes, found)
     )
+
+
+def _is_file(vm: Vm, volume: Volume) -> bool:
+    """Tell whether a volume is filled from a file that is not made here."""
+    return bool(volume.file) and not vm.makes(volume.file)
 
 
 def _is_off(domain: Domain) -> bool:
@@ -224,5 +228,7 @@ def clear_leftovers(vm: Vm) -> None:
         "domain.xml.tmp",
         "domain.xml.sum.tmp",
         f"{vm.seed}.sum.tmp",
+        *[f"{drive.path}.sum.tmp" for drive in vm.config_drives],
+        MEMBER_TMP,
     ):
         remove(os.path.join(vm.directory, name))
