@@ -5,7 +5,7 @@ Measured with genisoimage 1.1.11 and xorriso 1.5.4:
 
 - A label of 33 characters is refused by both. Of one of 17 to 32, Joliet gets the first 16; Linux reads all.
 - A name of more than 64 characters is cut off, so two may become one. `* : ; ? \\` become `_`.
-- What is eight directories deep is left out of Joliet by genisoimage, and a path of more than 240 by xorriso.
+- What is eight directories deep is left out of Joliet by genisoimage, and a path of more than 120 by xorriso.
 - Other characters than those of ASCII depend on the locale, and one beyond 16 bits breaks genisoimage's Joliet.
 """
 
@@ -17,7 +17,7 @@ from vmp.texts import Judgement
 
 MAX_LABEL = 32
 MAX_NAME = 64
-MAX_PATH = 240
+MAX_PATH = 120
 MAX_DEPTH = 8
 
 _CHARACTERS = re.compile(r"[ !-~]+")

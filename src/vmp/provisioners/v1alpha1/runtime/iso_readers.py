@@ -1,7 +1,8 @@
 """Programs that read ISO images: each lists one, and takes a file out of it.
 
-Measured with xorriso 1.5.4, bsdtar 3.6.2 and 7-Zip 26.02. All three exit with an error where the image ends within the
-file. xorriso reads what is no image as an empty one. bsdtar takes names for patterns, and needs UTF-8 for Joliet.
+Measured with xorriso 1.5.4, bsdtar 3.6.2 and 7-Zip 26.02: where the image ends within the file, bsdtar and 7-Zip exit
+with an error, and xorriso may fill it up with zeros and exit with 0. xorriso reads what is no image as an empty one.
+bsdtar takes names for patterns, and needs UTF-8 for Joliet.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from .facts import Vm
+from .files import size_of
 from .programs import Ended, environment, have, run_program
 
 
@@ -34,6 +36,10 @@ class Listing(NamedTuple):
 
     ended: Ended
     entries: IsoEntries
+
+
+_BLOCK = 2048
+"""The bytes of a block of an ISO image."""
 
 
 class Reader(NamedTuple):
@@ -59,7 +65,10 @@ def extract_file(vm: Vm, reader: Reader, image: str, path: str, target: str, siz
     words = reader.extract_words(image, path, target)
     seconds = vm.knobs.command_timeout * (1 + size // (64 << 20))
     if not reader.prints:
-        return run_program(words, seconds, environment_=_utf8())
+        ended = run_program(words, seconds, environment_=_utf8())
+        if _end_of_data(ended.output) > size_of(image):
+            return ended._replace(code=ended.code or 1, errors="the image ends within the file")
+        return ended
     with open(target, "wb") as file:
         return run_program(words, seconds, output=file.fileno(), environment_=_utf8())
 
@@ -79,7 +88,16 @@ def _list_by_xorriso(image: str) -> list[str]:
 
 def _extract_by_xorriso(image: str, path: str, target: str) -> list[str]:
     words = ["xorriso", "-no_rc", "-report_about", "SORRY", "-osirrox", "on", "-indev", f"stdio:{image}"]
-    return [*words, "-extract", f"/{path}", target]
+    return [*words, "-find", f"/{path}", "-exec", "report_lba", "--", "-extract", f"/{path}", target]
+
+
+def _end_of_data(text: str) -> int:
+    """Return where in the image a file ends that xorriso reports: `File data lba:  0 , 75 , 147 , 300000 , '/a'`."""
+    end = 0
+    for extent in re.finditer(r"^File data lba: +\d+ , +(\d+) , +(\d+) , +(\d+) , ", text, re.MULTILINE):
+        start, blocks, size = [int(number) for number in extent.groups()]
+        end = max(end, start * _BLOCK + min(blocks * _BLOCK, size))
+    return end
 
 
 def _read_xorriso(text: str) -> IsoEntries:

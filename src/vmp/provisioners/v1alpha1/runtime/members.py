@@ -106,7 +106,7 @@ def _plain(path: str) -> str:
 def _reasons(entries: IsoEntries, name: str) -> list[str]:
     """Say why a name is no file of an image, and what there is instead."""
     path = find_member(entries, name)
-    entry = entries.get(path)
+    entry = entries.get(path) if path else None
     if entry and entry.kind == "l":
         return [f"it is a symbolic link there, to {entry.target}", "name the file that it leads to"]
     if entry and entry.kind == "d":
