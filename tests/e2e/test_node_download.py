@@ -20,6 +20,7 @@ import pytest
 from blank import GUESTS
 from console import COLUMNS, Console
 from injections import CANARY
+from isos import FILES, installer
 from link import Link
 from remote_node import ADDRESS, RemoteNode, remote_node, wait_until
 from screen import Screen
@@ -244,6 +245,31 @@ def test_what_the_node_downloads_is_shown_on_the_terminal_here(site: Site) -> No
     said = vm.make("create/volume").stderr
     assert re.search(r"^web on far: downloading disk\.qcow2, \d+%, [\d.]+ MiB/s, 0:0\d left$", said, re.MULTILINE), said
     assert "\x1b" not in said and "\r" not in said
+
+
+def test_the_node_takes_a_member_of_the_image_out_and_the_image_stays_there(site: Site, tmp_path: Path) -> None:
+    image = installer(tmp_path, "-R")
+    site.put(image.read_bytes(), "installer.iso")
+    registry = site.registry("web", url="installer.iso", node=NODE, volume="installer.iso")
+    member = {"path": "../images of all/{IMAGE_VOLUME_NAME}", "member": "casper/vmlinuz"}
+    kernel = {"name": "kernel", "poolName": "{VM_NAME}", "format": "raw", "uploadFile": member}
+    volumes = registry["templates"][0]["libvirt"]["volumes"]
+    volumes[0]["format"] = volumes[1]["backingVolume"]["format"] = "raw"
+    volumes.append(kernel)
+    vm = generate(json.dumps(registry), site.base)["web"]
+    said = vm.make("up").stderr
+    assert "web on far: took casper/vmlinuz out of ../images/" in said
+    assert "web on far: created volume web/kernel\n" in said
+    assert site.volume(VOLUME.parent / "web/kernel") == sum_of(FILES["casper/vmlinuz"])
+    assert site.volume(VOLUME.parent / "installer.iso") == sum_of(image.read_bytes())
+    assert not (vm.directory / ".members").exists(), "nothing of it was on the client"
+    assert vm.make("up").stderr == "web: is running\n"
+    kernel["uploadFile"] = {**member, "member": "casper/none"}
+    generate(json.dumps(registry), site.base)
+    vm.make("down", FAST)
+    refused = vm.make("up", check=False)
+    assert "web on far: error: cannot take casper/none out of ../images/" in refused.stderr
+    assert refused.returncode == 2
 
 
 def test_vms_of_one_image_download_it_once_whether_one_after_the_other_or_at_once(

@@ -63,7 +63,7 @@ CHANGES = frozenset(
 BY_NODE_SCENE = "up-by-node"
 """What the node does, such as a download, has no deadline as a whole: there a hanging ssh is for the user to end."""
 
-BOUNDED = frozenset(["virsh", "virt-install", "genisoimage", "ssh"])
+BOUNDED = frozenset(["virsh", "virt-install", "genisoimage", "xorriso", "ssh"])
 """The programs that V1ALPHA1_COMMAND_TIMEOUT_SECS bounds; a user ends the run when another one hangs."""
 
 

@@ -24,6 +24,7 @@ UNTOUCHED = frozenset("sh dash bash busybox make env python3".split())
 DELAYS = {
     "virt-install": 0.3,
     "genisoimage": 0.002,
+    "xorriso": 0.01,
     "curl": 0.4,
     "ssh": 0.3,
     "virsh": 0.01,

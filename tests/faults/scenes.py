@@ -106,6 +106,19 @@ NETWORKED = """
 """
 """What the template has besides in the scenes of networks."""
 
+DRIVE = """    configDrives:
+      - {path: ks.iso, label: OEMDRV, files: {ks.cfg: "text\\n", deep/er/file: secret}}
+    cloudInit:
+"""
+MEDIA_VOLUMES = """        - {{name: ks.iso, poolName: "{{VM_NAME}}", format: raw, uploadFile: {{path: ks.iso}}}}
+        - name: kernel
+          poolName: "{{VM_NAME}}"
+          format: raw
+          uploadFile: {{path: {media}, member: casper/vmlinuz}}
+        - name: seed.iso
+"""
+"""What the template has besides in the scene of a config drive and a member of an ISO image."""
+
 HERE = 'libvirt: {connection: {uri: "qemu:///system"}}'
 BY_NODE = f'libvirt: {{connection: {{uri: "qemu+ssh://root@127.0.0.1:{PORT}/system"}}, imageDownload: node}}'
 
@@ -119,6 +132,9 @@ def make_image(folder: Path) -> None:
     (folder / f"{IMAGE}.gz").write_bytes(archive)
     (folder / "SHA256SUMS").write_text(f"{hashlib.sha256(archive).hexdigest()}  {IMAGE}.gz\n")
     raw.unlink()
+    (folder / "tree/casper").mkdir(parents=True)
+    (folder / "tree/casper/vmlinuz").write_bytes(random.Random(2).randbytes(1 << 20))
+    subprocess.run(["genisoimage", "-quiet", "-R", "-o", folder / "media.iso", folder / "tree"], check=True)
 
 
 class Stage:
@@ -168,10 +184,12 @@ class Stage:
         shutil.copytree(written, self.base)
         return Vm(self.base / "vm")
 
-    def fresh(self, *, by_node: bool = False, networked: bool = False, uefi: bool = False) -> dict[str, Vm]:
+    def fresh(
+        self, *, by_node: bool = False, networked: bool = False, uefi: bool = False, media: bool = False
+    ) -> dict[str, Vm]:
         """Return VMs that have just been generated, with nothing else there."""
         self.clear()
-        kind = "-for-node" if by_node else "-networked" if networked else "-uefi" if uefi else ""
+        kind = "-for-node" if by_node else "-networked" if networked else "-uefi" if uefi else "-media" if media else ""
         written = self.folder / f"written{kind}"
         if not written.exists():
             registry = REGISTRY.format(url=self.server.url("").rstrip("/"))
@@ -181,6 +199,10 @@ class Stage:
                 for number, name in enumerate(("vm", "other")):
                     vm = f"  - name: {name}\n"
                     registry = registry.replace(vm, f"{vm}    vars: {{ADDRESS: 10.20.0.1{number}}}\n")
+            if media:
+                volumes = MEDIA_VOLUMES.format(media=self.folder / "served/media.iso")
+                registry = registry.replace("        - name: seed.iso\n", volumes)
+                registry = registry.replace("    cloudInit:\n", DRIVE)
             registry = registry.replace(HERE, BY_NODE) if by_node else registry
             generate(registry.replace(*UEFI) if uefi else registry, written, "--fleet")
         shutil.copytree(written, self.base)
@@ -207,6 +229,10 @@ class Scene:
 
 def begin_up(stage: Stage, anew: bool) -> Vm:
     return stage.fresh()["vm"]
+
+
+def begin_media(stage: Stage, anew: bool) -> Vm:
+    return stage.fresh(media=True)["vm"]
 
 
 def begin_alone(stage: Stage, anew: bool) -> Vm:
@@ -438,6 +464,7 @@ SCENES = {
     scene.name: scene
     for scene in (
         Scene("up", ("up",), begin_up),
+        Scene("up-media", ("up",), begin_media),
         Scene("up-warm", ("up",), begin_warm, kept=SHARED),
         Scene("up-again", ("up",), begin_again, kept=SHARED),
         Scene("down", ("down", PLUG), begin_shared, kept=SHARED),

@@ -14,6 +14,13 @@ DANGEROUS = [
     Fault("up", "gzip", 1, "fail-after"),
     # nor a seed
     Fault("up", "genisoimage", 1, "kill-during"),
+    # nor a drive, nor a member of an ISO image
+    Fault("up-media", "genisoimage", 2, "kill-during"),
+    Fault("up-media", "xorriso", 1, "kill-after"),
+    Fault("up-media", "xorriso", 2, "kill-during"),
+    Fault("up-media", "xorriso", 2, "kill-after"),
+    Fault("up-media", "xorriso", 2, "fail-after"),
+    Fault("up-media", "virsh vol-upload", 3, "kill-during"),
     # a volume, whichever it is and however much of it came
     Fault("up", "virsh pool-define", 1, "kill-after"),
     Fault("up", "virsh vol-create", 1, "kill-after"),

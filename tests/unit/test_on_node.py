@@ -15,6 +15,7 @@ from vmp.provisioners.plan_v1alpha1 import node_plan
 from vmp.provisioners.v1alpha1.connection import uri_on_node
 from vmp.provisioners.v1alpha1.runtime.definition import definition_of
 from vmp.provisioners.v1alpha1.runtime.facts import Vm, read_vm
+from vmp.provisioners.v1alpha1.runtime.members import members_of
 from vmp.provisioners.v1alpha1.runtime.node_download import clean_node, facts_for_node, make_there
 from vmp.provisioners.v1alpha1.runtime.signature import armored_keys, keyring_of
 from vmp.provisioners.v1alpha1.runtime.ssh import ssh_command
@@ -96,6 +97,27 @@ def test_the_node_is_told_of_the_volumes_that_it_fills_and_of_nothing_else(tmp_p
     assert [volume["name"] for volume in there["volumes"]] == ["disk.img"]
     assert there["domain"]["virtInstall"] == [] and there["domain"]["usedPools"] == ["default"]
     assert there["volumes"][0]["file"] == there["image"]["path"]
+
+
+def test_the_node_takes_the_members_of_the_image_out_itself(tmp_path: Path) -> None:
+    members = [
+        {"name": name, "poolName": "default", "format": "raw", "uploadFile": {"path": path, "member": "casper/vmlinuz"}}
+        for name, path in (("kernel", ".images/disk.img"), ("other", "other.iso"))
+    ]
+    written = registry("node")
+    written["vms"][0]["libvirt"]["volumes"] += members
+    outcome = run("gen", "--base-dir", str(tmp_path), stdin=json.dumps(written).encode())
+    assert outcome.code == 0, outcome.errors
+    vm = vm_of(tmp_path / "a")
+    assert [volume.by_node for volume in vm.volumes] == [True, False, True, False]
+    there = Vm(str(tmp_path), facts_for_node(vm))
+    assert [(volume.name, volume.file) for volume in there.volumes] == [
+        ("disk.img", there.image.path),
+        ("kernel", ".members/default/kernel"),
+    ]
+    assert there.volumes[1].member == (there.image.path, "casper/vmlinuz")
+    assert [volume.name for volume in members_of(vm)] == ["other"]
+    assert [volume.name for volume in members_of(there)] == ["kernel"]
 
 
 def test_vms_share_the_file_on_the_node_only_where_all_that_is_said_of_the_image_is_the_same(tmp_path: Path) -> None:
