@@ -137,6 +137,30 @@ def test_a_missing_program_is_named_before_anything_is_changed(tmp_path: Path, b
     assert not list((base / "images of all").glob("*"))
 
 
+def test_a_program_that_fails_is_followed_by_the_next(tmp_path: Path, base: Path) -> None:
+    vm = with_members(installer(tmp_path, "-R"), base, "casper/vmlinuz")
+    for fault in ("exit 3", "kill -SEGV $$", "exit 0", "exec sleep 1000"):
+        vm.make("clean")
+        environment = having(tmp_path / f"bin-{fault.replace(' ', '')}", "xorriso", "7z", "genisoimage")
+        xorriso = Path(environment["PATH"]) / "xorriso"
+        xorriso.unlink()
+        xorriso.write_text(f"#!/bin/sh\nexec 2>/dev/null; {fault}\n")
+        xorriso.chmod(0o755)
+        vm.make("build", "V1ALPHA1_COMMAND_TIMEOUT_SECS=1", environment=environment)
+        assert taken(vm).read_bytes() == FILES["casper/vmlinuz"], fault
+    (Path(environment["PATH"]) / "7z").unlink()
+    vm.make("clean")
+    refused = vm.make("build", "V1ALPHA1_COMMAND_TIMEOUT_SECS=1", check=False, environment=environment)
+    assert "the image cannot be read:\n  xorriso took longer than 1 seconds" in refused.stderr
+
+
+def test_names_in_an_image_tell_the_terminal_nothing(tmp_path: Path, base: Path) -> None:
+    files = {"a/ha\x1b[31mha": b"x", "b": b"y"}
+    vm = with_members(installer(tmp_path, "-R", files=files), base, "a/none")
+    refused = vm.make("build", check=False)
+    assert "a has haha" in refused.stderr and "\x1b" not in refused.stderr
+
+
 def test_a_second_name_of_the_same_bytes_is_taken_by_another_program_than_bsdtar(tmp_path: Path, base: Path) -> None:
     tree = tmp_path / "tree"
     tree.mkdir()

@@ -14,8 +14,8 @@ import re
 from .definition import cksum
 from .facts import MEMBER_SUMS, MEMBERS, Vm
 from .files import read_text, remove, size_of, write_text
-from .iso_readers import READERS, IsoEntries, IsoEntry, Reader, extract_file, list_image, readers
-from .programs import need
+from .iso_readers import READERS, IsoEntries, Reader, extract_file, list_image, readers
+from .programs import Ended, need
 from .records import Volume
 from .say import Problem, printable
 
@@ -66,25 +66,38 @@ def _take_out(vm: Vm, volume: Volume) -> None:
     member = volume.member
     assert member
     image = vm.file(member.path)
+    message = f"cannot take {member.name} out of {member.path}"
     if not size_of(image):
-        message = f"cannot take {member.name} out of {member.path}: there is no such file, or it is empty"
-        raise Problem(message, f"volume {volume.key} is to be filled with it")
-    known: dict[str, IsoEntry] = {}
-    trouble = ""
+        raise Problem(
+            f"{message}: there is no such file, or it is empty", f"volume {volume.key} is to be filled with it"
+        )
+    known: IsoEntries = {}
+    troubles: list[Problem] = []
     for reader in readers():
         ended, entries = list_image(vm, reader, image)
         path = find_member(entries, member.name)
-        if path and entries[path].kind == "-" and entries[path].size:
-            _extract(vm, volume, reader, path, entries[path].size)
-            return
+        try:
+            if path and entries[path].kind == "-" and entries[path].size:
+                _extract(vm, volume, reader, path, entries[path].size)
+                return
+            if ended.code:
+                raise Problem(message, "the image cannot be read:", _last_words(vm, reader, ended))
+        except Problem as problem:
+            troubles.append(problem)
         # 7z alone reads UDF; of several names of the same bytes bsdtar knows one, and takes the others for empty
-        if len(entries) > len(known):
-            known = dict(entries)
-        trouble = trouble or (ended.errors or ended.output).strip() if ended.code else trouble
-    message = f"cannot take {member.name} out of {member.path}"
+        known = entries if len(entries) > len(known) else known
+    path = find_member(known, member.name)
+    if troubles and (not known or (path and known[path].kind == "-" and known[path].size)):
+        raise troubles[0]
     if not any(entry.kind == "-" for entry in known.values()):
-        raise Problem(f"{message}: it is no ISO image, or only a part of one", trouble)
-    raise Problem(message, *_reasons(known, member.name))
+        raise Problem(f"{message}: it is no ISO image, or only a part of one")
+    raise Problem(message, *[printable(reason) for reason in _reasons(known, member.name)])
+
+
+def _last_words(vm: Vm, reader: Reader, ended: Ended) -> str:
+    if ended.timed_out:
+        return f"{reader.name} took longer than {vm.knobs.command_timeout} seconds and was ended"
+    return printable((ended.errors or ended.output).strip(), 5) or f"{reader.name} ended with {ended.code}"
 
 
 def find_member(entries: IsoEntries, name: str) -> str:
@@ -150,10 +163,8 @@ def _extract(vm: Vm, volume: Volume, reader: Reader, path: str, size: int) -> No
         ended = extract_file(vm, reader, vm.file(member.path), path, scratch, size)
         came = size_of(scratch)
         if ended.code or came != size or os.path.islink(scratch):
-            reason = printable((ended.errors or ended.output).strip(), 5)
-            hints = [f"{reader.name} gave {came} of {size} bytes (exit code {ended.code})", reason]
-            hints.append("the image is only a part of one, or the disk is full")
-            raise Problem(f"could not take {member.name} out of {member.path}", *hints)
+            hint = f"{reader.name} gave {came} of {size} bytes: the image is only a part of one, or the disk is full"
+            raise Problem(f"could not take {member.name} out of {member.path}", hint, _last_words(vm, reader, ended))
         os.chmod(scratch, 0o600)
         os.replace(scratch, target)
     except OSError as error:
