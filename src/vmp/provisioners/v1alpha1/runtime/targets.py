@@ -127,13 +127,13 @@ make ssh [CMD=...]       a shell in it, or CMD
 make wait-for-ready      wait for its address, SSH and cloud-init (also wait-for-ready/ip, wait-for-ready/ssh)
 make exec [CMD=...]      bash, or CMD, here with its environment (LIBVIRT_DEFAULT_URI)
 
-make build               download the image, make the seed ISO
+make build               download the image, take members out, make seed and config drives
 make create              networks, pools, volumes, domain (create/network, create/pool, create/volume, create/domain)
 make start/network, start/pool, start/domain, stop/network, stop/pool, stop/domain, stop-all
 make delete              domain (the plug is pulled), volumes, pools, networks, but for those to be retained
                          (delete/domain, delete/volume, delete/pool, delete/network)
 make delete-all          retained ones too (delete/volume-all, delete/pool-all, delete/network-all)
-make clean, clean-all    remove the seed ISO; the downloaded image and domain.xml too
+make clean, clean-all    remove seed, drives and members; the downloaded image and domain.xml too
 
 V=1 shows each command of virsh, virt-install, curl and ssh as it is run (make up V=1).
 Knobs (make ssh V1ALPHA1_SSH_USER=root):"""
