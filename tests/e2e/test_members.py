@@ -154,6 +154,23 @@ def test_a_program_that_fails_is_followed_by_the_next(tmp_path: Path, base: Path
     assert "the image cannot be read:\n  xorriso took longer than 1 seconds" in refused.stderr
 
 
+def test_an_image_of_udf_alone_needs_7z(tmp_path: Path, base: Path) -> None:
+    image = installer(tmp_path, "-udf", "-hide", "*", "-hide", "casper")
+    vm = with_members(image, base, "casper/vmlinuz")
+    refused = vm.make("build", check=False, environment=having(tmp_path / "without", "xorriso", "bsdtar"))
+    assert "it is no ISO image, or only a part of one\n  if it has UDF alone" in refused.stderr
+    vm.make("build", environment=having(tmp_path / "with", "xorriso", "bsdtar", "7z"))
+    assert taken(vm).read_bytes() == FILES["casper/vmlinuz"]
+
+
+def test_clean_removes_members_of_volumes_that_have_left_the_registry(tmp_path: Path, base: Path) -> None:
+    image = installer(tmp_path, "-R")
+    vm = with_members(image, base, "casper/vmlinuz", "casper/initrd")
+    vm.make("build")
+    with_members(image, base).make("clean")
+    assert not list(vm.directory.glob(".members*"))
+
+
 def test_names_in_an_image_tell_the_terminal_nothing(tmp_path: Path, base: Path) -> None:
     files = {"a/ha\x1b[31mha": b"x", "b": b"y"}
     vm = with_members(installer(tmp_path, "-R", files=files), base, "a/none")

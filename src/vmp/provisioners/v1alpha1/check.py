@@ -24,7 +24,8 @@ def check(plan: Plan, vm: Mapping, report: Report) -> None:
     _check_volumes(plan, vm, report)
     _check_pools(plan, vm, report)
     _check_seed(plan, vm, report)
-    check_drives(plan, vm, report)
+    if plan.drives:
+        check_drives(plan, vm, report)
     _check_uuid(plan, vm, report)
     check_options(plan, vm, report)
     if plan.install:

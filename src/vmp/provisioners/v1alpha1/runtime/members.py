@@ -15,7 +15,7 @@ from .definition import cksum
 from .facts import MEMBER_SUMS, MEMBERS, Vm
 from .files import read_text, remove, size_of, write_text
 from .iso_readers import READERS, IsoEntries, Reader, extract_file, list_image, readers
-from .programs import Ended, need
+from .programs import Ended, have, need
 from .records import Volume
 from .say import Problem, printable
 
@@ -90,7 +90,12 @@ def _take_out(vm: Vm, volume: Volume) -> None:
     if troubles and (not known or (path and known[path].kind == "-" and known[path].size)):
         raise troubles[0]
     if not any(entry.kind == "-" for entry in known.values()):
-        raise Problem(f"{message}: it is no ISO image, or only a part of one")
+        hint = (
+            ""
+            if have("7zz", "7z")
+            else "if it has UDF alone, as images of Windows do: 7z, which is not installed, reads that"
+        )
+        raise Problem(f"{message}: it is no ISO image, or only a part of one", hint)
     raise Problem(message, *[printable(reason) for reason in _reasons(known, member.name)])
 
 
@@ -176,18 +181,10 @@ def _extract(vm: Vm, volume: Volume, reader: Reader, path: str, size: int) -> No
 
 
 def clean_members(vm: Vm) -> None:
-    """Remove what was taken out."""
-    for volume in vm.volumes:
-        if volume.member:
-            for path in (vm.file(volume.file), _member_stamp(vm, volume)):
-                remove(path)
-                try:
-                    os.rmdir(os.path.dirname(path))
-                except OSError:
-                    pass  # it holds others, or is not there
+    """Remove what was taken out, also for volumes that have left the registry."""
     for name in (MEMBERS, MEMBER_SUMS):
-        try:
-            os.rmdir(vm.file(name))
-        except OSError:
-            pass
+        if os.path.isdir(vm.file(name)):
+            import shutil  # only who has members pays for it
+
+            shutil.rmtree(vm.file(name))
     remove(vm.file(MEMBER_TMP))
