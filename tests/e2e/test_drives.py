@@ -163,6 +163,34 @@ def test_a_changed_drive_is_told_and_replaced_and_the_others_stay(web: Changing,
     assert web.diff() == (0, []) and web.apply() == ["is as the directory says"]
 
 
+def test_an_apply_that_died_between_deleting_and_filling_a_drive_is_gone_on_with(web: Changing, tmp_path: Path) -> None:
+    web.vm.make("create")
+    web.registry["templates"][0]["configDrives"][1]["files"]["combustion/script"] = "#!/bin/bash\n"
+    web.write()
+    virsh("vol-delete", "--pool", "web", "combustion.iso")
+    assert "config drive combustion.iso: combustion/script changed now" in web.diff()[1]
+    said = web.apply()
+    assert said.count("created volume web/combustion.iso") == 1
+    assert files_on(volume("combustion.iso", tmp_path)) == {"combustion/script": b"#!/bin/bash\n"}
+    assert web.diff() == (0, [])
+
+
+def test_a_drive_that_somebody_else_uses_is_not_replaced(web: Changing) -> None:
+    web.vm.make("create")
+    other = """<domain type='qemu'><name>other</name><memory>65536</memory><os><type>hvm</type></os><devices>
+        <disk type='file'><source file='/var/lib/libvirt/images/web/combustion.iso'/><target dev='vda' bus='virtio'/>
+        <readonly/></disk></devices></domain>"""
+    (web.base / "other.xml").write_text(other)
+    virsh("define", str(web.base / "other.xml"))
+    web.registry["templates"][0]["configDrives"][1]["files"]["combustion/script"] = "#!/bin/bash\n"
+    web.write()
+    refused = web.vm.make("apply", check=False)
+    virsh("undefine", "other")
+    assert refused.returncode == 2 and "volume web/combustion.iso is used by" in refused.stderr
+    web.apply()
+    assert web.diff() == (0, [])
+
+
 def test_a_running_guest_gets_a_changed_drive_and_seed_at_its_next_start(web: Changing, tmp_path: Path) -> None:
     web.vm.make("up")
     template = web.registry["templates"][0]

@@ -9,8 +9,8 @@ networks, pools, volumes, domain. The other targets do the same. What they use s
 heading with a line that says what it does. Where each target begins (search for the heading: "= lifecycle ="):
 
   lifecycle      up, create, build, start, stop, restart, kill, suspend, save, down, delete, clean and their parts
-  making         the steps of up: networks and reservations, what is stored (pools, volumes, filling), the domain
-                 (domain_xml, domain)
+  making         the steps of up: networks and reservations, what is stored (pools, volumes, filling),
+                 what they are filled from (image, members, drives), the domain (domain_xml, domain)
   applying       diff and apply: what has changed since (changes), the new definition (graft), the guest (hotplug)
   deletion       the steps of down, after the domain is gone (domain); who uses a volume or a network (users)
   snapshot_targets  snapshot, snapshots, revert, snapshot/delete (snapshots, snapshot_limits, nvram)

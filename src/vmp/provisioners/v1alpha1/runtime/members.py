@@ -43,7 +43,7 @@ def build_members(vm: Vm) -> None:
 
 def _is_current(vm: Vm, volume: Volume) -> bool:
     mark = _member_mark(vm, volume)
-    return bool(mark) and read_text(_member_stamp(vm, volume)).strip() == mark
+    return bool(mark) and read_text(_member_stamp(vm, volume)).strip() == f"{mark} {size_of(vm.file(volume.file))}"
 
 
 def _member_stamp(vm: Vm, volume: Volume) -> str:
@@ -51,14 +51,14 @@ def _member_stamp(vm: Vm, volume: Volume) -> str:
 
 
 def _member_mark(vm: Vm, volume: Volume) -> str:
-    """Return what tells a member from one of another image or name, and a whole file from none; '' without an image."""
+    """Return what tells a member from one of another image or name; '' without an image."""
     assert volume.member
     try:
         found = os.stat(vm.file(volume.member.path))
     except OSError:
         return ""
     names = cksum("\0".join(volume.member).encode(errors="surrogateescape"))
-    return f"{names} {found.st_size} {found.st_mtime_ns} {size_of(vm.file(volume.file))}"
+    return f"{names} {found.st_size} {found.st_mtime_ns}"
 
 
 def _take_out(vm: Vm, volume: Volume) -> None:
@@ -161,6 +161,7 @@ def _content(entries: IsoEntries, directory: str) -> str:
 def _extract(vm: Vm, volume: Volume, reader: Reader, path: str, size: int) -> None:
     member, target, scratch = volume.member, vm.file(volume.file), vm.file(MEMBER_TMP)
     assert member
+    mark = _member_mark(vm, volume)  # of the image before it is read: who replaces it meanwhile makes this one old
     remove(scratch, _member_stamp(vm, volume))
     try:
         for directory in (os.path.dirname(target), os.path.dirname(_member_stamp(vm, volume))):
@@ -176,7 +177,7 @@ def _extract(vm: Vm, volume: Volume, reader: Reader, path: str, size: int) -> No
         raise Problem(f"could not take {member.name} out of {member.path}", f"{error}") from None
     finally:
         remove(scratch)
-    write_text(_member_stamp(vm, volume), f"{_member_mark(vm, volume)}\n")
+    write_text(_member_stamp(vm, volume), f"{mark} {size}\n")
     vm.say(f"took {member.name} out of {member.path}")
 
 
