@@ -163,6 +163,17 @@ def test_a_changed_drive_is_told_and_replaced_and_the_others_stay(web: Changing,
     assert web.diff() == (0, []) and web.apply() == ["is as the directory says"]
 
 
+def test_a_volume_that_is_to_be_filled_from_another_drive_needs_to_be_made_anew(web: Changing) -> None:
+    web.vm.make("create")
+    one, other = web.libvirt["volumes"][-3:-1]
+    one["uploadFile"], other["uploadFile"] = other["uploadFile"], one["uploadFile"]
+    web.write()
+    assert web.diff()[1] == [
+        "volume web/answers.iso: filled from of=it/ks 1.iso → combustion.iso needs down up",
+        "volume web/combustion.iso: filled from combustion.iso → of=it/ks 1.iso needs down up",
+    ]
+
+
 def test_an_apply_that_died_between_deleting_and_filling_a_drive_is_gone_on_with(web: Changing, tmp_path: Path) -> None:
     web.vm.make("create")
     web.registry["templates"][0]["configDrives"][1]["files"]["combustion/script"] = "#!/bin/bash\n"

@@ -130,8 +130,8 @@ def _other_file(before: Vm, vm: Vm, old: Volume, volume: Volume) -> bool:
         return old.member.name != volume.member.name or not same
     if old.member or volume.member:
         return True
-    if before.makes(old.file) and vm.makes(volume.file):
-        return False
+    if before.makes(old.file) and vm.makes(volume.file) and not before.makes(volume.file):
+        return volume.file == vm.seed and old.file != before.seed  # a drive with a new path is a changed drive
     return old.file != volume.file and known.get(old.file, old.file) != volume.file
 
 
