@@ -17,6 +17,7 @@ from .libvirt import RUNNING, Domain, parse, state_and_reason
 from .look import look, must_be_there
 from .making import Run, make_what_is_missing, prepare
 from .pools import start_stopped_pools
+from .progress import Progress
 from .record import BEGUN, DEFINED, ENDED, new_record, read_record, write_record
 from .redefinition import redefine
 from .say import Problem
@@ -98,27 +99,28 @@ def _delete_what_was_begun(run: Run, domain: Domain) -> None:
 
 def _wait_for_end(vm: Vm, virsh: Virsh, console: Following) -> None:
     """Wait until the guest is off, whatever has turned it off. A libvirt that is away for a while is waited for."""
-    begin = time.monotonic()
-    said_at = begin
-    while True:
-        trouble, state = "", ""
-        try:
-            state, reason = state_and_reason(virsh, vm.domain.uuid)
-            if state in ("", *_OFF) or not _is_installing(vm, virsh):
-                return
-            trouble = "" if state in RUNNING else f"the guest is {state} ({reason}); "
-        except Problem as problem:
-            trouble = f"libvirt does not answer: {problem}; "
-        now = time.monotonic()
-        if now - begin >= vm.knobs.install_timeout:
-            break
-        if now - said_at >= 10:
-            said_at = now
-            vm.say(f"installing, {int(now - begin)} of {vm.knobs.install_timeout} seconds: {trouble}{console.last()}")
-        time.sleep(1)
+    deadline = time.monotonic() + vm.knobs.install_timeout
+    trouble = ""
+    with Progress(
+        vm,
+        "installing",
+        seconds=vm.knobs.install_timeout,
+        note=lambda: " ".join(filter(None, [trouble, console.last()])),
+    ):
+        while True:
+            try:
+                state, reason = state_and_reason(virsh, vm.domain.uuid)
+                if state in ("", *_OFF) or not _is_installing(vm, virsh):
+                    return
+                trouble = "" if state in RUNNING else f"(the guest is {state}: {reason})"
+            except Problem as problem:
+                trouble = f"(libvirt does not answer: {problem})"
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(1)
     raise Problem(
         f"not installed after {vm.knobs.install_timeout} seconds",
-        trouble,
+        trouble.strip("()"),
         *console.tail(),
         f"the installer still runs: '{vm.make} console' shows it, '{vm.make} up' waits for it again,",
         f"for longer with V1ALPHA1_INSTALL_TIMEOUT_SECS; '{vm.make} stop install' begins again on fresh volumes",

@@ -48,7 +48,7 @@ class Progress:
         seconds: int = 0,
         note: Callable[[], str] | None = None,
     ) -> None:
-        self._head = _plain(f"{vm.name}: {what}")
+        self._head = _visible(f"{vm.name}: {what}")
         self._total = total
         self._done = done
         self._seconds = seconds
@@ -100,7 +100,7 @@ class Progress:
         if not parts:
             limit = f" of {clock(self._seconds)}" if self._seconds else ""
             parts = (f"{clock(elapsed)}{limit}", "", "")
-        return fit(self._head, parts, _plain(printable(note, 1)), columns)
+        return fit(self._head, parts, _visible(printable(note, 1)), columns)
 
 
 class Pace:
@@ -202,7 +202,7 @@ def width_of(text: str) -> int:
     return len(text) if text.isascii() else sum([1 if letter.isascii() else 2 for letter in text])
 
 
-def _plain(text: str) -> str:
+def _visible(text: str) -> str:
     """Return a text of which each character is seen, and none moves the cursor or turns the direction."""
     return "".join([letter if letter.isprintable() else " " for letter in text])
 
