@@ -73,6 +73,6 @@ def own_make(fleet: Fleet, name: str, target: str, output: int | None = None) ->
     environment = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
     environment["VMP_MAKE"] = make_of(name)
     if moving_line.several:
-        environment["VMP_PROGRESS"] = "0"
+        environment["TERM"] = "dumb"  # no moving line
     words = ["make", "--no-print-directory", "-C", os.path.join(fleet.base, name), target]
     return subprocess.run(words, env=environment, stdout=output, check=False).returncode
