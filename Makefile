@@ -10,7 +10,7 @@ ROUNDS ?= 20
 SUITES ?= bullseye bookworm trixie forky
 bin := .venv/bin
 shell_files = .ci/run tests/faults/shim.sh tools/build-dist tools/demo tests/lab/install tests/lab/lab tests/lab/python \
-	$(wildcard tests/lab/guests/*-* tests/lab/guests/*.sh tests/lab/guests/tiny/*.sh)
+	$(wildcard tests/lab/guests/*-* tests/lab/guests/*.sh tests/lab/guests/*/*.sh tests/lab/guests/*/*.postinst)
 
 .PHONY: help
 help: ## list the targets
@@ -62,6 +62,7 @@ guests: ## build the guests of the tests, if they are not in the cache
 	@tests/lab/guests/tiny-iso >/dev/null
 	@tests/lab/guests/tiny-disk >/dev/null
 	@tests/lab/guests/debian-cloud >/dev/null
+	@tests/lab/guests/debian-installer >/dev/null
 	@tests/lab/guests/debian-root trixie >/dev/null
 
 .PHONY: check

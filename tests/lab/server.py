@@ -67,15 +67,15 @@ class Request:
 
 
 class Server:
-    """Serves `directory` on a free port of 127.0.0.1 while it is entered."""
+    """Serves `directory` on a free port of `host`, an address of this machine or of the lab, while it is entered."""
 
-    def __init__(self, directory: Path, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, directory: Path, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
         self.directory = directory
         self.faults: dict[str, Fault] = {}
         self.requests: list[Request] = []
         self.closing = threading.Event()
         self._lock = threading.Lock()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, self))
+        self._http = ThreadingHTTPServer((host, 0), partial(_Handler, self))
         self._http.daemon_threads = True
         self._scheme = "https" if tls else "http"
         if tls:
@@ -98,7 +98,8 @@ class Server:
         self._http.server_close()
 
     def url(self, path: str) -> str:
-        return f"{self._scheme}://127.0.0.1:{self._http.server_address[1]}/{quote(path.lstrip('/'))}"
+        host, port = self._http.server_address[:2]
+        return f"{self._scheme}://{host!s}:{port}/{quote(path.lstrip('/'))}"
 
     def fault(self, path: str) -> Fault:
         """The fault that the next answer for `path` has to show."""
