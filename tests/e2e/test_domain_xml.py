@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import signal
 import subprocess
 from contextlib import suppress
 from pathlib import Path
+from xml.etree import ElementTree
 
 import between
 import pytest
@@ -311,3 +313,16 @@ def test_a_sparse_file_stays_sparse_in_its_volume(unchanged_libvirt: None, tmp_p
     assert volume.read_bytes() == image.read_bytes()
     assert volume.stat().st_blocks * 512 < 2 << 20
     vm.make("delete-all")
+
+
+@pytest.mark.usefixtures("unchanged_libvirt")
+@pytest.mark.parametrize("text", ["a, b; 'c' \"d\" \\ <&> ö", "a=b, c=\"d, e\"; 'f' \\ <&> ö"])
+def test_what_xml_sets_reaches_libvirt_as_it_is(image: Path, base: Path, text: str) -> None:
+    xml = [{"name": "text", "options": {"./title": "t", "./description": text}}]
+    web = {"name": "web", "template": "blank", "libvirt": {"domain": {"virtInstall": {"xml": xml}}}}
+    vm = generate(blank(image, f"  - {json.dumps(web)}\n"), base)["web"]
+    vm.make("create")
+    domain = ElementTree.fromstring(virsh("dumpxml", "web"))
+    assert domain.findtext("description") == text
+    assert domain.findtext("title") == "t"
+    vm.make("delete-all", "clean-all")

@@ -110,7 +110,10 @@ def _item(option: str, item: Item, plan: Plan, words: Words) -> Iterator[str]:
             suboptions[key] = words.placeholder(str(value))
     whole = {key: value for key, value in suboptions.items() if _is_taken_whole(option, key)}
     for key, value in whole.items():
-        yield key if value is True else f"{key}={value}"
+        if option == "xml" and "=" in str(value):  # virt-install would split at the last one
+            yield f"xpath.set={_suboption(key)},xpath.value={_suboption(str(value))}"
+        else:
+            yield key if value is True else f"{key}={value}"
     rest = {key: value for key, value in suboptions.items() if key not in whole}
     if rest:
         yield ",".join([key if value is True else f"{key}={_suboption(str(value))}" for key, value in rest.items()])
