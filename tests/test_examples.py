@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -307,7 +308,34 @@ def test_the_cluster_example_compiles_without_a_diagnostic(tmp_path: Path) -> No
     assert run("make", "-s", "-C", tmp_path / "cluster/out", "list").split() == ["node-1", "node-2", "node-3"]
 
 
-@pytest.mark.parametrize("example", ["basic", "advanced", "cluster"])
+@pytest.fixture(scope="module")
+def installers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the example of installers in which `make gen` has run."""
+    copy = tmp_path_factory.mktemp("installers") / "installers"
+    shutil.copytree(EXAMPLES / "installers", copy, ignore=shutil.ignore_patterns("out"))
+    run("make", "-C", copy, "gen", f"VMP={' '.join(VMP)}")
+    return copy
+
+
+READY_MADE = ["fedora-coreos", "flatcar"]
+
+
+def test_the_example_of_installers_compiles_without_a_diagnostic(installers: Path) -> None:
+    run(*VMP, "--registry", EXAMPLES / "installers/registry", "check")
+    assert sorted(path.name for path in (installers / "out").iterdir()) == READY_MADE
+
+
+@pytest.mark.parametrize("name", ["fedora-coreos", "flatcar"])
+def test_what_butane_is_given_is_what_ignition_gets(name: str) -> None:
+    butane = yaml.safe_load((EXAMPLES / f"installers/ignition/{name}.bu").read_text())
+    ignition = json.loads((EXAMPLES / f"installers/ignition/{name}.ign").read_text())
+    (user,), (file,) = butane["passwd"]["users"], butane["storage"]["files"]
+    assert ignition["passwd"]["users"] == [{"name": user["name"], "sshAuthorizedKeys": user["ssh_authorized_keys"]}]
+    written = {"path": file["path"], "contents": {"source": f"data:,{file['contents']['inline']}"}, "mode": 0o644}
+    assert ignition["storage"]["files"] == [written]
+
+
+@pytest.mark.parametrize("example", ["basic", "advanced", "cluster", "installers"])
 def test_clean_removes_what_gen_wrote_and_nothing_else(example: str, tmp_path: Path) -> None:
     copy = tmp_path / example
     shutil.copytree(EXAMPLES / example, copy, ignore=shutil.ignore_patterns("out", "vm1"))
@@ -515,3 +543,51 @@ def test_libvirt_takes_the_definition_of_each_vm(
     assert ("<graphics" in defined) == (options["graphics"] != "none")
     assert ("firmware='efi'" in defined or "<loader" in defined) == (options.get("boot") == "uefi")
     assert f"<memory unit='KiB'>{int(options['memory']) * 1024}</memory>" in defined
+
+
+@pytest.fixture(scope="module")
+def installer_storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give libvirt the pools and volumes that the definitions of the example of installers name."""
+    base = tmp_path_factory.mktemp("installers")
+    before = libvirt_objects()
+    found = {}
+    for name in READY_MADE:
+        configuration = yaml.safe_load(run(*VMP, "--registry", EXAMPLES / "installers/registry", "config", name))
+        for volume in configuration["vm"]["libvirt"]["volumes"]:
+            found[volume["poolName"], volume["name"]] = volume["format"]
+    try:
+        for pool in {pool for pool, _ in found} - before["pool-list --all --name"]:
+            (base / pool).mkdir()
+            run("virsh", "pool-create-as", pool, "dir", "--target", base / pool)
+        for (pool, volume), kind in found.items():
+            run("virsh", "vol-create-as", pool, volume, "1M", "--format", kind)
+        yield
+    finally:
+        for pool, volume in found:
+            run("virsh", "vol-delete", volume, "--pool", pool)
+        for pool in libvirt_objects()["pool-list --all --name"] - before["pool-list --all --name"]:
+            run("virsh", "pool-destroy", pool)
+        assert libvirt_objects() == before
+
+
+def defined_by(words: list[str], name: str, tmp_path: Path) -> ElementTree.Element:
+    """Return what libvirt makes of the arguments of virt-install."""
+    xml = tmp_path / "domain.xml"
+    xml.write_text(run("virt-install", *words, "--print-xml", "1", "--dry-run"))
+    run("virsh", "define", "--validate", xml)
+    try:
+        return ElementTree.fromstring(run("virsh", "dumpxml", "--", name))
+    finally:
+        run("virsh", "undefine", "--nvram", "--tpm", "--", name)
+
+
+@pytest.mark.lab
+@pytest.mark.usefixtures("installer_storage")
+@pytest.mark.parametrize("name", READY_MADE)
+def test_libvirt_takes_the_definition_of_what_is_not_a_cloud_image(name: str, installers: Path, tmp_path: Path) -> None:
+    vm = json.loads((installers / "out" / name / "vm.json").read_text())
+    lasting = defined_by(vm["domain"]["virtInstall"], name, tmp_path)
+    entry = lasting.find("sysinfo[@type='fwcfg']/entry")
+    assert entry is not None
+    wanted = {"fedora-coreos": "opt/com.coreos/config", "flatcar": "opt/org.flatcar-linux/config"}[name]
+    assert entry.attrib == {"name": wanted, "file": f"/var/lib/libvirt/images/{name}/config.ign"}

@@ -8,7 +8,7 @@ mapfile -t tiny_recipe < <(find "$guests/tiny" -type f | LC_ALL=C sort)
 # In this order, with what they depend on. Debian's cloud kernel has no SATA or IDE driver, so
 # that neither a seed on the default CD-ROM bus is seen by this guest, like by the real one.
 tiny_modules=(
-	button evdev virtio_balloon virtio_pci virtio_rng virtio_blk virtio_net virtio_scsi sd_mod sr_mod
+	button evdev qemu_fw_cfg virtio_balloon virtio_pci virtio_rng virtio_blk virtio_net virtio_scsi sd_mod sr_mod
 	ext4 isofs vfat nls_ascii nls_utf8 nls_cp437
 )
 
