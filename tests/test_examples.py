@@ -317,12 +317,13 @@ def installers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
-READY_MADE = ["fedora-coreos", "flatcar"]
+INSTALLED = ["almalinux", "debian", "fedora", "ubuntu", "windows-11"]
+READY_MADE = ["fedora-coreos", "flatcar", "leap-micro"]
 
 
 def test_the_example_of_installers_compiles_without_a_diagnostic(installers: Path) -> None:
     run(*VMP, "--registry", EXAMPLES / "installers/registry", "check")
-    assert sorted(path.name for path in (installers / "out").iterdir()) == READY_MADE
+    assert sorted(path.name for path in (installers / "out").iterdir()) == sorted([*INSTALLED, *READY_MADE])
 
 
 @pytest.mark.parametrize("name", ["fedora-coreos", "flatcar"])
@@ -333,6 +334,15 @@ def test_what_butane_is_given_is_what_ignition_gets(name: str) -> None:
     assert ignition["passwd"]["users"] == [{"name": user["name"], "sshAuthorizedKeys": user["ssh_authorized_keys"]}]
     written = {"path": file["path"], "contents": {"source": f"data:,{file['contents']['inline']}"}, "mode": 0o644}
     assert ignition["storage"]["files"] == [written]
+
+
+def test_the_answers_of_windows_are_xml(installers: Path) -> None:
+    answers = ElementTree.parse(installers / "out/windows-11/config.iso.d/autounattend.xml")
+    names = {"": "urn:schemas-microsoft-com:unattend"}
+    assert answers.findtext(".//ComputerName", namespaces=names) == "windows-11"
+    assert [found.text for found in answers.iterfind(".//DriverPaths//Path", names)] == [
+        rf"{drive}:\{driver}\w11\amd64" for driver in ("viostor", "NetKVM") for drive in "DEF"
+    ]
 
 
 @pytest.mark.parametrize("example", ["basic", "advanced", "cluster", "installers"])
@@ -551,7 +561,7 @@ def installer_storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     base = tmp_path_factory.mktemp("installers")
     before = libvirt_objects()
     found = {}
-    for name in READY_MADE:
+    for name in [*INSTALLED, *READY_MADE]:
         configuration = yaml.safe_load(run(*VMP, "--registry", EXAMPLES / "installers/registry", "config", name))
         for volume in configuration["vm"]["libvirt"]["volumes"]:
             found[volume["poolName"], volume["name"]] = volume["format"]
@@ -583,11 +593,28 @@ def defined_by(words: list[str], name: str, tmp_path: Path) -> ElementTree.Eleme
 
 @pytest.mark.lab
 @pytest.mark.usefixtures("installer_storage")
-@pytest.mark.parametrize("name", READY_MADE)
-def test_libvirt_takes_the_definition_of_what_is_not_a_cloud_image(name: str, installers: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [*INSTALLED, *READY_MADE])
+def test_libvirt_takes_both_definitions_of_what_is_installed(name: str, installers: Path, tmp_path: Path) -> None:
     vm = json.loads((installers / "out" / name / "vm.json").read_text())
     lasting = defined_by(vm["domain"]["virtInstall"], name, tmp_path)
-    entry = lasting.find("sysinfo[@type='fwcfg']/entry")
-    assert entry is not None
-    wanted = {"fedora-coreos": "opt/com.coreos/config", "flatcar": "opt/org.flatcar-linux/config"}[name]
-    assert entry.attrib == {"name": wanted, "file": f"/var/lib/libvirt/images/{name}/config.ign"}
+    assert lasting.find("os/kernel") is None
+    assert (name in INSTALLED) == ("install" in vm)
+    if name in INSTALLED:
+        first = defined_by(vm["install"]["virtInstall"], name, tmp_path)
+        volumes = [source.get("volume", source.get("file", "")) for source in first.iterfind("devices/disk/source")]
+        assert any(volume.endswith(".iso") and "config" not in volume for volume in volumes), "the medium"
+        assert any(volume.endswith("config.iso") for volume in volumes), "the answers"
+        if name != "windows-11":
+            arguments = first.findtext("os/cmdline", "")
+            assert arguments.endswith(" console=ttyS0")
+            assert name != "debian" or '"mkdir /preseed; mount ' in arguments, "with its quotes"
+    if name in ("fedora-coreos", "flatcar"):
+        entry = lasting.find("sysinfo[@type='fwcfg']/entry")
+        assert entry is not None
+        wanted = {"fedora-coreos": "opt/com.coreos/config", "flatcar": "opt/org.flatcar-linux/config"}[name]
+        assert entry.attrib == {"name": wanted, "file": f"/var/lib/libvirt/images/{name}/config.ign"}
+    if name == "windows-11":
+        assert lasting.find("devices/tpm/backend[@version='2.0']") is not None
+        assert lasting.find("features/hyperv/relaxed") is not None
+        features = {feature.get("name"): feature.get("enabled") for feature in lasting.iterfind("os/firmware/feature")}
+        assert features == {"secure-boot": "yes", "enrolled-keys": "yes"}
