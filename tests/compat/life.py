@@ -2,7 +2,7 @@
 
     life.py SCENE BASE TOOLS
 
-SCENE is live, uefi, cloud, fleet, network or changes. BASE holds the directories that vmp wrote elsewhere, TOOLS is the
+SCENE is live, uefi, cloud, fleet, network, changes or install. BASE holds the directories that vmp wrote elsewhere, TOOLS is the
 folder of console.py. The last line that it prints are the versions of what was used, as JSON. Python 3.9 runs it, too.
 """
 
@@ -359,6 +359,31 @@ def network(base: Path) -> None:
     assert virsh("net-list", "--all") == before
 
 
+def install(base: Path) -> None:
+    """A system that is installed, and one whose installer is broken off."""
+    vm, never = Vm(base / "install/web"), Vm(base / "never/web")
+    vm.make("create")
+    expect(vm.make("status", code=2), "shut off, to be installed")
+    before = ElementTree.fromstring(virsh("dumpxml", "web", "--inactive"))
+    expect(vm.make("up"), "web: is installed", "started domain web")
+    running_id("web")
+    assert run(str(vm.directory / "provisioner.py"), "diff") == "web: is as the directory says\n"
+    after = ElementTree.fromstring(virsh("dumpxml", "web", "--inactive"))
+    assert after.findtext("on_reboot") == "restart"
+    for name in ("disk/address", "interface/address", "interface/mac"):
+        one, other = [root.find(f"devices/{name}") for root in (before, after)]
+        assert one is not None and other is not None and one.attrib == other.attrib, name
+    vm.make("delete-all", FAST)
+
+    soon = "V1ALPHA1_INSTALL_TIMEOUT_SECS=1"
+    expect(never.make("up", soon, code=2), "not installed after 1 seconds")
+    expect(never.make("status", code=2), "running, installing")
+    virsh("destroy", "web")
+    expect(never.make("up", soon, code=2), "the installation was broken off: the domain is shut off (destroyed)")
+    expect(never.make("install", soon, code=2), "begins again, on fresh volumes", "deleted volume web/system.qcow2")
+    never.make("delete-all", FAST)
+
+
 def entry(vm: Vm, address: str) -> str:
     """Return the entry of a VM in the DHCP of a network, with another address."""
     (reservation,) = json.loads((vm.directory / "vm.json").read_text())["reservations"]
@@ -385,8 +410,8 @@ def main(scene: str, base: Path, tools: str) -> None:
     virsh("pool-define-as", "default", "dir", "--target", str(IMAGES))
     virsh("pool-start", "default")
     before = inventory()
-    scenes = {"live": live, "uefi": uefi, "cloud": cloud, "fleet": fleet, "network": network, "changes": changes}
-    scenes[scene](base)
+    found = [each for each in (live, uefi, cloud, fleet, network, changes, install) if each.__name__ == scene]
+    found[0](base)
     left = [line for line in inventory() if line not in before]
     assert not left, f"what is left: {left}"
     print(json.dumps(versions()))

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 from guest_registries import cloud, live
+from installing import installed, installer_image
 from world import ROOT, generate
 
 SUITES = os.environ.get("SUITES", "trixie").split()
-SCENES = ["live", "uefi", "cloud", "fleet", "network", "changes"]
+SCENES = ["live", "uefi", "cloud", "fleet", "network", "changes", "install"]
 
 OLD = ["bullseye"]
 """Releases whose osinfo database does not know `linux2022`."""
@@ -111,12 +112,16 @@ def test_vms_live_their_life_on_debian(
     ).stdout.strip()
     base = tmp_path / "it's $HOME"
     text = registry(scene, tiny_iso, tiny_disk, ssh_key)
+    if scene == "install":
+        text = installed(installer_image(tmp_path, "reboots"))
     if suite in OLD:
         generate(text, base / "unknown")
         text = text.replace("linux2022", "linux2020")
     generate(text, base / scene, *(["--fleet"] if scene == "fleet" else []))
     if scene == "changes":
         generate(changed(text), base / "changed")
+    if scene == "install":
+        generate(text.replace("reboots", installer_image(tmp_path, "never ends").stem), base / "never")
 
     table[suite][scene] = "FAILED"
     begin = time.monotonic()
