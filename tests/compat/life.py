@@ -2,8 +2,9 @@
 
     life.py SCENE BASE TOOLS
 
-SCENE is live, uefi, cloud, fleet, network, changes or install. BASE holds the directories that vmp wrote elsewhere, TOOLS is the
-folder of console.py. The last line that it prints are the versions of what was used, as JSON. Python 3.9 runs it, too.
+SCENE is live, uefi, cloud, fleet, network, changes or install. BASE holds the directories that vmp wrote elsewhere,
+TOOLS is the folder of console.py. The last line that it prints are the versions of what was used, as JSON. Python 3.9
+runs it, too.
 """
 
 from __future__ import annotations

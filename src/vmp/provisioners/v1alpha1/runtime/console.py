@@ -121,7 +121,7 @@ class Following:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         if self._process:
-            self._process.terminate()
+            self._process.kill()  # while it is attached, it hears no gentler signal
         self._thread.join(5)
 
     def last(self) -> str:
