@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import subprocess
 import threading
 import time
-from collections import deque
 
 from .facts import Vm
 from .libvirt import look_at_domain
@@ -54,7 +52,7 @@ def _log(vm: Vm, virsh: Virsh) -> str:
     return ""
 
 
-def _open(vm: Vm) -> tuple[subprocess.Popen[bytes], int]:
+def open_console(vm: Vm) -> tuple[subprocess.Popen[bytes], int]:
     """Begin `virsh console`, which wants a terminal; return it, and our end of that. Without --force virsh lets be who
     is attached already."""
     import pty
@@ -72,7 +70,7 @@ def _attach(vm: Vm) -> tuple[str, str]:
     """Look at the console for two seconds, and press Enter on it; return its text, and what went wrong."""
     if not have("virsh"):
         return "", "virsh is not installed"
-    process, master = _open(vm)
+    process, master = open_console(vm)
     said = bytearray()
 
     def read() -> None:
@@ -103,55 +101,5 @@ def _attach(vm: Vm) -> tuple[str, str]:
     return "\n".join(lines[-20:]), ""
 
 
-class Following:
-    """What a guest prints on its serial console from now on, read beside other work."""
-
-    def __init__(self, vm: Vm) -> None:
-        self._vm = vm
-        self._lines: deque[str] = deque(maxlen=200)
-        self._rest = ""
-        self._process: subprocess.Popen[bytes] | None = None
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._follow, daemon=True)
-
-    def __enter__(self) -> Following:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        if self._process:
-            self._process.kill()  # while it is attached, it hears no gentler signal
-        self._thread.join(5)
-
-    def last(self) -> str:
-        """Return the last line that says something."""
-        return next((line for line in (printable(self._rest, 1).strip(), *reversed(self._lines)) if line), "")
-
-    def tail(self) -> list[str]:
-        """Return the last lines, below a heading."""
-        lines = [*list(self._lines)[-20:], *filter(None, [printable(self._rest, 1).strip()])]
-        return ["the end of the console:", *lines] if lines else ["the console shows nothing"]
-
-    def _follow(self) -> None:
-        """Be attached until the end. Who is sent away by `virsh console --force`, or comes too early, comes again."""
-        while not self._ended.is_set():
-            self._process, master = _open(self._vm)
-            try:
-                while data := os.read(master, 65536):
-                    self._take(data.decode(errors="replace"))
-            except OSError:
-                pass  # virsh has ended
-            os.close(master)
-            self._process.wait()
-            self._ended.wait(2)
-
-    def _take(self, text: str) -> None:
-        """Take what was printed. An installer with windows moves the cursor where others begin a line."""
-        *lines, self._rest = re.split(r"[\r\n]+|\x1b\[[0-9;]*[HfdJ]", self._rest + text)
-        found = [printable(line, 1).strip() for line in lines]
-        self._lines.extend([line for line in found if line and not line.startswith(_VIRSH)])
-
-
-_VIRSH = ("Authorization not available", "Connected to domain ", "Escape character is ", "error: ")
+_VIRSH = ("Authorization not available", "Connected to domain ", "Escape character is ")
 """How lines begin that virsh itself prints."""

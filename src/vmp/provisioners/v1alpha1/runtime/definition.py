@@ -87,6 +87,11 @@ def _words(vm: Vm) -> Iterable[str]:
     yield from vm.domain.virt_install
 
 
+def install_sum(vm: Vm) -> str:
+    """Return the checksum of the options that the domain has while its system is installed; '' without such a time."""
+    return _sum_of(vm.while_installing().domain.virt_install) if vm.installs else ""
+
+
 def documents(vm: Vm) -> list[str]:
     """Return the paths of the documents of the seed."""
     if not vm.seed:

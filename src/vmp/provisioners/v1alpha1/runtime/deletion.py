@@ -146,14 +146,18 @@ def _snapshot_layers(
     return found
 
 
-def delete_written_volumes(vm: Vm, virsh: Virsh, found_users: LastingUsers) -> None:
-    """Delete the disks that the guest writes, but for those to be retained. The domain is off, and stays."""
+def delete_written_volumes(vm: Vm, virsh: Virsh, found_users: LastingUsers, names: frozenset[str]) -> None:
+    """Delete the disks that the guest writes, but for those to be retained. The domain (by its names) is off."""
     users = found_users.find(vm, virsh)
+    disks = {*vm.domain.volumes, *(vm.while_installing().domain.volumes if vm.installs else ())}
     for volume in reversed(vm.volumes):
         path = list_volumes(virsh, volume.pool).get(volume.name, "")
-        if not path or volume.retained or volume.read_only or volume.key not in vm.domain.volumes:
+        if not path or volume.read_only or volume.key not in disks:
             continue
-        user = users.user_of(path, volume.key, frozenset([vm.domain.name]))
+        if volume.retained:
+            vm.say(f"kept volume {volume.key} as it is: it is to be retained")
+            continue
+        user = users.user_of(path, volume.key, names)
         if user:
             raise Problem(f"volume {volume.key} is used by {user}: it stays as it is", "give this VM's another name")
         if _delete_volume(virsh, volume.key):

@@ -62,6 +62,7 @@ def _current_xml(
     if vm.domain.variable or not text or read_text(stamp) != _stamp(basis, text):
         text = _serialize(_ask(vm, volumes, answers, exists=exists))
     root = parse(text, name)
+    _keep_formats(vm, root, volumes)
     complete(root)
     marked = _serialize(root)
     if marked != read_text(path) or read_text(stamp) != _stamp(basis, marked):
@@ -69,6 +70,21 @@ def _current_xml(
         write_text(path, marked)
         write_text(stamp, _stamp(basis, marked))
     return path
+
+
+def _keep_formats(vm: Vm, root: Element, volumes: Volumes) -> None:
+    """Have QEMU read a disk that was made empty as what it was made as.
+
+    libvirt looks into the file for its format, and so does virt-install: a guest could write a header that names any
+    file of the node as its backing file.
+    """
+    made = {volumes[volume.key]: volume.format for volume in vm.volumes if not (volume.file or volume.backing)}
+    formats = {facts.path: form for facts, form in made.items() if facts}
+    for disk in root.iterfind("devices/disk"):
+        source, driver = disk.find("source"), disk.find("driver")
+        path = "" if source is None else source.get("file", "")
+        if driver is not None and path in formats:
+            driver.set("type", formats[path])
 
 
 def forget(vm: Vm, *names: str) -> None:

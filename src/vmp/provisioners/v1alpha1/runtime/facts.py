@@ -34,6 +34,10 @@ SOCKET = ".node-ssh"
 _GATEWAY = {"knownHosts": "known_hosts"}
 
 
+_OF_BOTH_PHASES = ("name", "uuid", "autostart", "secrets", "usedPools")
+"""What does not change of a domain with the end of its installation."""
+
+
 class Vm:
     """One machine: its facts, its directory, and the knobs of this run."""
 
@@ -96,7 +100,8 @@ class Vm:
 
     def while_installing(self) -> Vm:
         """Return this machine as it is while its system is installed."""
-        found = Vm(self.directory, {**self.facts, "domain": {**self.facts["domain"], **self.facts["install"]}})
+        kept = {key: self.facts["domain"][key] for key in _OF_BOTH_PHASES if key in self.facts["domain"]}
+        found = Vm(self.directory, {**self.facts, "domain": {**kept, **self.facts["install"]}})
         found.make = self.make
         return found
 

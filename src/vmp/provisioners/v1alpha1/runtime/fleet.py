@@ -17,6 +17,7 @@ from .definition import is_current
 from .domain_xml import Answers
 from .facts import Vm, read_vm
 from .libvirt import NAMESPACE, domain_state, list_domains, parse
+from .look import installing_in_words
 from .node import connection
 from .programs import end_all
 from .say import Problem, write
@@ -155,7 +156,7 @@ def _judge_vm(vm: Vm, virsh: Virsh, domains: dict[str, str], state: str, mark: s
     except Problem:
         current = False
     if installing:
-        state = "installing" if state == "running" else "to be installed"
+        state = installing_in_words(state)
     return Judged(state, current)
 
 

@@ -18,7 +18,8 @@ from .domain import (
 from .drives import build_drives, clean_drives
 from .files import remove
 from .image import build_image, clean_image
-from .installing import go_on_installing
+from .installing import go_on_installing, make_anew_unless_begun
+from .knobs import is_forced
 from .libvirt import Domain
 from .look import look, must_be_there, no_domain, still_to_install
 from .making import (
@@ -43,10 +44,13 @@ from .unused_networks import stop_networks
 def up(run: Run) -> None:
     """Build, create and start; where the system is to be installed, that comes between."""
     vm = run.vm
+    is_forced()
     domain = prepare(run, makes_domain=True)
+    if domain and domain.phase:
+        domain = make_anew_unless_begun(run, domain)
     make_what_is_missing(run, domain)
     if vm.installs if domain is None else domain.phase:
-        go_on_installing(run, domain or must_be_there(vm, run.virsh))
+        go_on_installing(run)
         start_existing(run, look(vm, run.virsh))
         return
     was_running = start_domain(vm, run.virsh, domain.state if domain else "shut off")

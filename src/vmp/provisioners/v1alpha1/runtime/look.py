@@ -88,11 +88,16 @@ def no_domain(vm: Vm) -> Problem:
     return Problem(f"there is no domain {vm.domain.name}", "'make create' makes it, 'make up' makes and starts it")
 
 
+def installing_in_words(state: str) -> str:
+    """Return how a domain stands whose installation has not ended, in words for a table."""
+    return "to be installed" if state in ("shut off", "crashed") else "installing"
+
+
 def still_to_install(vm: Vm, domain: Domain) -> Problem:
     """Return the error of a target that needs an installed system."""
-    if domain.state == "shut off":
-        return Problem("its system is still to be installed", f"'{vm.make} up' installs and starts it")
-    return Problem("its system is being installed", f"'{vm.make} up' waits for the end, and starts it")
+    if installing_in_words(domain.state) == "installing":
+        return Problem("its system is being installed", f"'{vm.make} up' waits for the end, and starts it")
+    return Problem("its system is still to be installed", f"'{vm.make} up' installs and starts it, or says why not")
 
 
 def must_be_there(vm: Vm, virsh: Virsh) -> Domain:

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from .conversation import Failed
-from .definition import definition_of, instance_id, is_current, is_definition, password_sum, seed_sum
+from .definition import definition_of, install_sum, instance_id, is_current, is_definition, password_sum, seed_sum
 from .drive_changes import changed_documents, changed_drives
 from .facts import Vm
 from .libvirt import MARK, NAMESPACE, Domain, libvirt_version, parse
@@ -43,6 +43,8 @@ class Record(NamedTuple):
     """{} where the run that defined the domain was killed before it wrote them."""
     phase: str = ""
     """DEFINED, BEGUN or ENDED while the system is installed."""
+    install: str = ""
+    """In a phase: the checksum of the options that the domain has while its system is installed."""
 
     def is_current(self, vm: Vm) -> bool:
         """Tell whether the domain was made from what the directory says now."""
@@ -61,7 +63,8 @@ def facts_to_record(vm: Vm) -> dict[str, Any]:
 
 def new_record(vm: Vm, phase: str = "") -> Record:
     """Return the record of a domain that is made from the directory as it is now."""
-    return Record(definition_of(vm), seed_sum(vm), facts_to_record(vm), {}, phase)
+    install = install_sum(vm) if phase else ""
+    return Record(definition_of(vm), seed_sum(vm), facts_to_record(vm), {}, phase, install)
 
 
 def with_options(facts: dict[str, Any], uses: Mapping[Use, str | None]) -> dict[str, Any]:
@@ -99,7 +102,9 @@ def read_record(xml: Element) -> Record | None:
 def _record_of(mark: Element) -> Record:
     texts = {child.tag.rpartition("}")[2]: child.text or "" for child in mark}
     facts, parts = [_mapping(texts.get(name, "")) for name in ("facts", "parts")]
-    return Record(mark.get("definition", ""), mark.get("seed", ""), facts, parts, mark.get("phase", ""))
+    return Record(
+        mark.get("definition", ""), mark.get("seed", ""), facts, parts, mark.get("phase", ""), mark.get("install", "")
+    )
 
 
 def _mapping(text: str) -> dict[str, Any]:
@@ -114,8 +119,9 @@ def _mapping(text: str) -> dict[str, Any]:
 def mark_of(record: Record, namespace: str = f"{{{NAMESPACE}}}") -> Element:
     """Return the element that carries a record."""
     mark = Element(f"{namespace}provisioner", {"definition": record.definition, "seed": record.seed})
-    if record.phase:
-        mark.set("phase", record.phase)
+    for key, value in (("phase", record.phase), ("install", record.install)):
+        if value:
+            mark.set(key, value)
     for name, content in (("facts", record.facts), ("parts", record.parts)):
         if content:
             child = ElementTree.SubElement(mark, f"{namespace}{name}")

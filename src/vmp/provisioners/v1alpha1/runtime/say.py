@@ -134,7 +134,8 @@ def _put(data: bytes, stream: int = 2) -> None:
 
 def printable(text: str, lines: int = 20) -> str:
     """Return the last lines, without anything that a terminal would obey."""
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]", "", text)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    plain = "".join([letter for letter in plain if letter.isprintable() or letter in "\t\n"])
     return "\n".join(plain.rstrip("\n").split("\n")[-lines:]).strip("\n")
 
 

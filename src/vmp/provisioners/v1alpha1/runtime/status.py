@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .address import find_address, warn_loose
 from .libvirt import look_at_domain, names
-from .look import refuse_foreign_domain
+from .look import installing_in_words, refuse_foreign_domain
 from .making import Run
 from .networks import look_at_networks
 from .record import tell_stale
@@ -21,7 +21,7 @@ def status(run: Run) -> int:
     state = domain.state if domain else "not there"
     if domain is not None:
         if domain.phase:
-            state += ", installing" if domain.state != "shut off" else ", to be installed"
+            state += f", {installing_in_words(domain.state)}"
         info = virsh.ask("dominfo", f"--domain={vm.domain.uuid}").replace(" ", "")
         state += ", saved" if "Managedsave:yes" in info else ""
         state += ", transient" if "Persistent:no" in info else ""

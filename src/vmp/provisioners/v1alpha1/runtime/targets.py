@@ -10,6 +10,7 @@ from .address import must_find
 from .applying import apply
 from .differences import diff
 from .files import lock
+from .following import is_followed
 from .installing import install
 from .knobs import COMMAND, KNOBS
 from .libvirt import look_at_domain
@@ -60,7 +61,7 @@ def console(run: Run) -> None:
     if not sys.stdin.isatty():
         raise Problem("the console needs a terminal on standard input")
     words = ["virsh", "-c", run.virsh.uri, "console", f"--domain={run.vm.domain.uuid}"]
-    words += ["--force"] if domain.phase else []  # an `up` that waits for the installer gives it up, and comes back
+    words += ["--force"] if is_followed(run.vm) else []  # a run that waits for the installer gives it up for us
     show(words)
     run.virsh.close()
     os.execvp("virsh", words)
@@ -192,7 +193,7 @@ TARGETS: Mapping[str, Callable[[Run], int | None]] = {
 
 _WITHOUT_VIRSH = frozenset(["help", "build", "clean", "clean-all", "exec", "ssh"])
 _TAKE_TURNS = frozenset(
-    ["up", "down", "apply", "install", "install", "build", "start/network", "stop/network", "clean", "clean-all"]
+    ["up", "down", "apply", "install", "build", "start/network", "stop/network", "clean", "clean-all"]
     + ["snapshot", "revert", "snapshot/delete"]
     + [name for name in TARGETS if name.startswith(("create", "delete"))]
 )

@@ -11,7 +11,8 @@ from .address import Address, find_address
 from .console import console_tail
 from .conversation import Lost
 from .facts import Vm
-from .libvirt import domain_state
+from .libvirt import domain_state, look_at_domain
+from .look import still_to_install
 from .programs import Ended, run_program
 from .say import Problem, printable
 from .ssh import check_ssh, ssh_command
@@ -198,4 +199,15 @@ class Waiting:
 def wait_ready(vm: Vm, virsh: Virsh, stage: str) -> None:
     """Wait for a stage: ip, ssh or all."""
     check_ssh(vm)
+    _refuse_installer(vm, virsh)
     Waiting(vm, virsh).wait(stage)
+
+
+def _refuse_installer(vm: Vm, virsh: Virsh) -> None:
+    """Refuse to take an installer, which may have an address and SSH, for the system."""
+    try:
+        domain = look_at_domain(virsh, vm.domain)
+    except Problem:
+        return  # libvirt may answer later
+    if domain and domain.phase:
+        raise still_to_install(vm, domain)
