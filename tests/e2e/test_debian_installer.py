@@ -1,4 +1,4 @@
-"""One real installation: Debian's own installer, from its kernel and initrd to the system that is on the disk then."""
+"""One real installation: the example of Debian with its installer, from the ISO to what is on the disk then."""
 
 from __future__ import annotations
 
@@ -6,68 +6,20 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 from server import Server
-from world import build_guest, generate, inventory, virsh
+from world import ROOT, build_guest, generate, inventory, virsh
 
 pytestmark = pytest.mark.usefixtures("unchanged_libvirt")
 
 GATEWAY = "192.168.122.1"
 """The node's address in the network `default`, which exists in the lab alone."""
 
-REGISTRY = """
-nodes:
-  - name: localhost
-    libvirt: {{connection: {{uri: "qemu:///system"}}}}
-images:
-  - name: debian-installer
-    tags:
-      - pattern: latest
-        url: file://{installer}/initrd.gz
-        volumeName: initrd.gz
-        format: raw
-vms:
-  - name: web
-    provisioner: v1alpha1
-    nodeName: localhost
-    image: debian-installer
-    vars: {{V1ALPHA1_STOP_TIMEOUT_SECS: 30}}
-    libvirt:
-      pools:
-        - name: "{{VM_NAME}}"
-          directory: {{path: "{{DEFAULT_POOL_PATH}}/{{VM_NAME}}"}}
-      volumes:
-        - {{name: linux, poolName: "{{VM_NAME}}", format: raw, uploadFile: {{path: "{installer}/linux"}}}}
-        - name: initrd.gz
-          poolName: "{{VM_NAME}}"
-          format: raw
-          uploadFile: {{path: "{{DEFAULT_IMAGE_DIR}}/initrd.gz"}}
-        - {{name: system.qcow2, poolName: "{{VM_NAME}}", capacity: 1G}}
-      domain:
-        name: "{{VM_NAME}}"
-        virtInstall:
-          osinfo: linux2022
-          memory: 128
-          vcpus: 2
-          graphics: none
-          serial: pty
-          network: [{{name: default, options: {{network: default, model: virtio}}}}]
-          disk:
-            - name: system
-              options: {{vol: "{{VM_NAME}}/system.qcow2", bus: virtio, cache: unsafe}}
-        install:
-          virtInstall:
-            memory: 1024
-            boot:
-              - name: installer
-                options:
-                  kernel: "{{DEFAULT_POOL_PATH}}/{{VM_NAME}}/linux"
-                  initrd: "{{DEFAULT_POOL_PATH}}/{{VM_NAME}}/initrd.gz"
-                  kernel_args: auto=true priority=critical url={preseed} ipv6.disable=1
-                    console=ttyS0 DEBIAN_FRONTEND=text TERM=dumb
-"""
+EXAMPLE = ROOT / "examples/installers/registry"
 
 PRESEED = """
 d-i debian-installer/language string C
@@ -75,7 +27,7 @@ d-i debian-installer/country string US
 d-i debian-installer/locale string C
 d-i keyboard-configuration/xkb-keymap select us
 d-i debian-installer/allow_unauthenticated boolean true
-d-i netcfg/get_hostname string web
+d-i netcfg/get_hostname string debian
 d-i netcfg/get_domain string
 d-i mirror/country string manual
 d-i mirror/http/hostname string {server}
@@ -96,30 +48,48 @@ def installer() -> Path:
 
 @pytest.fixture
 def mirror(installer: Path, tiny_disk: Path, tmp_path: Path) -> Iterator[Server]:
-    """Serve the installer's components, a preseed.cfg that asks for ours, and the system that is installed."""
+    """Serve the installer's components, a preseed.cfg that asks for ours, and what is installed."""
     shutil.copytree(installer / "mirror", tmp_path / "www/mirror")
     raw = tmp_path / "disk"
     subprocess.run(["qemu-img", "convert", "-O", "raw", tiny_disk, raw], check=True)
     with (tmp_path / "www/mirror/disk.gz").open("wb") as file:
         subprocess.run(["gzip", "-1", "--stdout", raw], stdout=file, check=True)
-    (codename,) = (path.name for path in (installer / "mirror/dists").iterdir())
     with Server(tmp_path / "www", host=GATEWAY) as server:
-        address = server.url("").split("/")[2]
-        (tmp_path / "www/preseed.cfg").write_text(PRESEED.format(server=address, codename=codename))
         yield server
+
+
+def registry(installer: Path, preseed: str) -> str:
+    """Return the example with this ISO, these answers, and less memory and disk."""
+    merged: dict[str, list[dict[str, Any]]] = {}
+    for name in ("common", "installer", "debian"):
+        for kind, entries in yaml.safe_load((EXAMPLE / f"{name}.yaml").read_text()).items():
+            merged[kind] = [*merged.get(kind, []), *entries]
+    tag = {"pattern": ".*", "url": f"file://{installer}/installer.iso", "volumeName": "installer.iso", "format": "raw"}
+    merged["images"][0]["tags"] = [tag]
+    (vm,) = merged["vms"]
+    vm["vars"]["INSTALLER_ARGS"] += " ipv6.disable=1"
+    vm["configDrives"][0]["files"]["preseed.cfg"] = preseed
+    vm["libvirt"]["volumes"] = [{"name": "system.qcow2", "capacity": "1G"}]
+    virt_install = {"memory": 128, "vcpus": 1, "disk": [{"name": "system", "options": {"cache": "unsafe"}}]}
+    vm["libvirt"]["domain"]["virtInstall"] = virt_install
+    vm["libvirt"]["domain"]["install"]["virtInstall"]["memory"] = 1536
+    return yaml.safe_dump(merged, sort_keys=False)
 
 
 def test_debians_installer_writes_the_disk_that_the_machine_then_starts_from(
     installer: Path, mirror: Server, base: Path
 ) -> None:
+    (codename,) = (path.name for path in (installer / "mirror/dists").iterdir())
+    address = mirror.url("").split("/")[2]
+    preseed = PRESEED.format(server=address, codename=codename)
     before = inventory()
-    vm = generate(REGISTRY.format(installer=installer, preseed=mirror.url("preseed.cfg")), base)["web"]
+    vm = generate(registry(installer, preseed), base)["debian"]
     said = vm.make("up", timeout=900).stderr
-    assert "web: is installed\nweb: started domain web\n" in said
+    assert "debian: is installed\ndebian: started domain debian\n" in said
     asked = {request.path.rpartition("/")[2].partition("_")[0] for request in mirror.requests if request.status == 200}
-    assert {"preseed.cfg", "Packages.gz", "lab-image", "disk.gz"} <= asked
+    assert {"Packages.gz", "lab-image", "disk.gz"} <= asked
     assert any(name.startswith("scsi-modules-") for name in asked), "the driver of the disk"
-    defined = ElementTree.fromstring(virsh("dumpxml", "web"))
+    defined = ElementTree.fromstring(virsh("dumpxml", "debian"))
     assert defined.find("os/kernel") is None
     assert defined.findtext("memory") == str(128 << 10)
     with vm.console() as console:
@@ -129,6 +99,6 @@ def test_debians_installer_writes_the_disk_that_the_machine_then_starts_from(
         console.expect("sum=42", timeout=10)
         console.send("\x1d")
         assert console.wait() == 0
-    assert vm.make("up").stderr == "web: is running\n"
+    assert vm.make("up").stderr == "debian: is running\n"
     vm.make("delete-all", "clean-all")
     assert inventory() == before
