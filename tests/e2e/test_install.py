@@ -130,7 +130,7 @@ def test_what_needs_an_installed_system_names_the_way_to_it(base: Path) -> None:
     for target in ("start", "restart", "apply", "snapshot"):
         ran = vm.make(target, "NAME=one", check=False)
         assert ran.returncode != 0
-        assert "its system is still to be installed\n  'make up' installs and starts it" in ran.stderr
+        assert "its system is still to be installed\n  'make up' installs and starts it, or says why not" in ran.stderr
     begin(vm)
     assert "running, installing" in vm.make("status", check=False).stdout
     differs = vm.make("diff", check=False)
@@ -184,9 +184,78 @@ def test_an_installation_that_was_broken_off_is_none_and_begins_again_on_fresh_v
     again = vm.make("install", SOON, check=False)
     assert "the installation begins again, on fresh volumes" in again.stderr
     assert "deleted volume web/system.qcow2" in again.stderr
-    assert "data.qcow2" not in again.stderr
+    assert "kept volume web/data.qcow2 as it is: it is to be retained" in again.stderr
     assert (domain_state(), phase()) == ("running", "begun")
     vm.make("down", "delete/volume-all", "delete/pool")
+
+
+def test_a_misspelt_word_deletes_nothing(base: Path) -> None:
+    vm = make_vm(base, "never ends")
+    begin(vm)
+    virsh("destroy", "web")
+    inode = SYSTEM.stat().st_ino
+    for target in ("install", "up"):
+        assert "FORCE is '1', neither yes nor no" in vm.make(target, "FORCE=1", check=False).stderr
+    assert SYSTEM.stat().st_ino == inode
+    vm.make("down")
+
+
+def test_a_pool_that_is_stopped_is_no_empty_disk(base: Path) -> None:
+    vm = make_vm(base, "reboots")
+    vm.make("up", "V1ALPHA1_INSTALL_TIMEOUT_SECS=0", check=False)
+    wait_until(lambda: domain_state() == "shut off")
+    inode = SYSTEM.stat().st_ino
+    virsh("pool-destroy", "web")
+    assert "web: is installed" in vm.make("install").stderr
+    assert SYSTEM.stat().st_ino == inode
+    vm.make("down")
+
+
+def test_what_was_never_started_is_made_as_the_directory_says_now(base: Path) -> None:
+    make_vm(base, "reboots", change=lambda text: text.replace("memory: 96", "memory: 95")).make("create")
+    vm = make_vm(base, "reboots")
+    ran = vm.make("install")
+    assert (
+        "the directory has changed since the domain was made, and it was never started: it is made anew" in ran.stderr
+    )
+    assert "is installed" in ran.stderr
+    vm.make("down")
+
+
+def test_what_has_changed_while_the_system_was_installed_is_a_difference_afterwards(base: Path) -> None:
+    vm = make_vm(base, "reboots")
+    vm.make("up", "V1ALPHA1_INSTALL_TIMEOUT_SECS=0", check=False)
+    vm = make_vm(base, "reboots", change=lambda text: text.replace("capacity: 64M", "capacity: 96M"))
+    vm.make("up")
+    assert "volume web/system.qcow2: 64 MiB → 96M" in vm.make("diff", check=False).stdout
+    vm.make("apply")
+    assert "is as the directory says" in vm.make("diff").stderr
+    vm.make("down")
+
+
+def test_an_installer_whose_memory_was_saved_goes_on(base: Path) -> None:
+    vm = make_vm(base, "never ends")
+    begin(vm)
+    vm.make("save")
+    assert "shut off, to be installed, saved" in vm.make("status", check=False).stdout
+    ran = vm.make("up", SOON, check=False)
+    assert "started domain web" in ran.stderr and "not installed after" in ran.stderr
+    vm.make("suspend")
+    assert "resumed domain web" in vm.make("up", SOON, check=False).stderr
+    assert domain_state() == "running"
+    vm.make("down")
+
+
+def test_an_installer_is_not_taken_for_the_system(base: Path) -> None:
+    vm = make_vm(
+        base,
+        "never ends",
+        change=lambda text: text.replace("    libvirt:\n      domain", "    ssh: {}\n    libvirt:\n      domain"),
+    )
+    begin(vm)
+    ran = vm.make("wait-for-ready", check=False)
+    assert "its system is being installed" in ran.stderr
+    vm.make("down")
 
 
 def test_a_panic_is_no_end(base: Path) -> None:

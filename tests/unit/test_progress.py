@@ -254,7 +254,7 @@ def test_work_that_is_measured_by_time_shows_the_last_line_of_a_text_and_nothing
     terminal = Terminal(work)
     assert terminal.end() == [] and lines and terminal.shown()
     for line in (*lines, *terminal.shown()):
-        assert re.fullmatch(r"web: installing, 0:0\d of 2:00:00: Unpacking the  base  system", line), line
+        assert re.fullmatch(r"web: installing, 0:0\d of 2:00:00: Unpacking the base system", line), line
 
 
 def test_what_cannot_be_asked_for_a_moment_ends_nothing() -> None:

@@ -13,11 +13,11 @@ from .console import open_console
 from .facts import Vm
 from .say import printable
 
-_PATIENCE = (2, 4, 8, 15, 30)
+_PAUSES = (2, 4, 8, 15, 30)
 """Seconds before each next try to attach, where nothing was printed: there may be no serial console."""
 _LONGEST = 4096
 """Letters of a line that has no end, such as one on which a wheel turns."""
-_GREETING = "Escape character is "
+_BEGINNING = "Escape character is "
 """How virsh's last line begins before the guest's first."""
 
 
@@ -90,8 +90,8 @@ class Following:
                 self._attach()
             except OSError:
                 pass  # virsh could not be started, or has ended
-            tries = 0 if heard != len(self._rest) + len(self._lines) else min(tries + 1, len(_PATIENCE) - 1)
-            self._ended.wait(_PATIENCE[tries])
+            tries = 0 if heard != len(self._rest) + len(self._lines) else min(tries + 1, len(_PAUSES) - 1)
+            self._ended.wait(_PAUSES[tries])
 
     def _attach(self) -> None:
         with self._lock:
@@ -113,7 +113,7 @@ class Following:
         for line in lines:
             if self._greeted:
                 self._lines.extend(filter(None, [_line(line)]))
-            self._greeted = self._greeted or line.startswith(_GREETING)
+            self._greeted = self._greeted or line.startswith(_BEGINNING)
 
 
 def _line(text: str) -> str:
