@@ -334,6 +334,14 @@ def test_targets_of_make_exist(tmp_path: Path) -> None:
     assert not wrong
 
 
+def test_the_page_for_life_without_vmp_names_each_file_that_the_targets_make() -> None:
+    page = (ROOT / "docs/how-to/use-without-vmp.md").read_text(encoding="utf-8")
+    ignored = (PROVISIONER_FILES / ".gitignore").read_text(encoding="utf-8").splitlines()
+    names = {line.strip("/") for line in ignored if re.fullmatch("/[a-z_.]+/?", line)} - {"secrets.json"}
+    assert "install.xml.sum" in names
+    assert not [name for name in sorted(names) if f"`{name}`" not in page and f"`{name}/`" not in page]
+
+
 def test_knobs_exist() -> None:
     for page in PAGES:
         mentioned = set(re.findall(r"\bV1ALPHA1_[A-Z_]*[A-Z]\b", page.read_text(encoding="utf-8")))
