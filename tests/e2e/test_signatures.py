@@ -444,6 +444,19 @@ def test_an_image_that_is_there_is_not_checked_again(site: Site) -> None:
     assert site.gets("/SUMS.sign") == [200]
 
 
+def test_an_image_that_was_never_verified_is_as_the_how_to_says_and_no_volume_is_touched(site: Site) -> None:
+    page = (ROOT / "docs/how-to/verify-images.md").read_text()
+    (way,) = re.findall("`make ([a-z -]+)`\n  downloads it anew and verifies it", page)
+    site.serve(SUMS_sign=site.keys.sign(SUMS, "right"))
+    vm = site.vm("right")
+    (images := vm.directory.parent / "images").mkdir()
+    (images / "disk.img").write_bytes(OTHER)
+    done = vm.make(*way.split(), environment={"PATH": site.path, "V": "1"})
+    assert f"signature of SUMS is good: key {site.keys.fingerprint('right')}\n" in done.stderr
+    assert (images / "disk.img").read_bytes() == IMAGE
+    assert "+ virsh" not in done.stderr and not re.search("[^`]*make[^`]*delete", page)
+
+
 def test_with_both_programs_gpgv_is_asked(site: Site, tmp_path: Path) -> None:
     site.serve(SUMS_sign=site.keys.sign(SUMS, "right"))
     vm = site.vm("right")
