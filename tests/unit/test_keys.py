@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from signing import Keys, gpg_home
 from vmp.compiler import Compiler
 from vmp.diagnostics import Report
 from vmp.keys import MAX_KEYS, judge_keys
+from vmp.provisioners.v1alpha1.runtime.openpgp import crc24, dearmored, packets
 from vmp.registry import load
 
 
@@ -120,3 +123,61 @@ def test_public_keys_are_taken_one_block_or_several_with_text_around(keys: Keys)
         assert judge_keys(content.replace(b"\n", b"\r\n")) is None
     assert judge_keys(keys.public("right")[:-40]) is not None
     assert judge_keys(keys.gpg("--export", "right@example.org")) is not None
+
+
+def reads(content: bytes) -> bool:
+    """Tell whether provisioner.py can read a file of keys."""
+    try:
+        list(packets(dearmored(content, "PUBLIC KEY BLOCK")))
+    except ValueError:
+        return False
+    return True
+
+
+def armor(data: bytes) -> bytes:
+    begin, end = b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n", b"\n-----END PGP PUBLIC KEY BLOCK-----\n"
+    return begin + base64.b64encode(data) + b"\n=" + base64.b64encode(crc24(data)) + end
+
+
+DAMAGED: dict[str, Callable[[bytes], bytes]] = {
+    "a character that is not of base64": lambda key: key.replace(b"\n\nm", b"\n\n!m"),
+    "a space within a line": lambda key: key.replace(b"\n\nm", b"\n\nm "),
+    "a line that is missing": lambda key: re.sub(rb"\n\n[^\n]+\n", b"\n\n", key),
+    "a line that is there twice": lambda key: re.sub(rb"\n\n([^\n]+\n)", rb"\n\n\1\1", key),
+    "another bit": lambda key: re.sub(rb"(?<=\n\nm.{20}).", lambda found: b"B" if found[0] == b"A" else b"A", key),
+    "another checksum": lambda key: re.sub(rb"\n=....\n", b"\n=AAAA\n", key),
+    "a checksum that is none": lambda key: re.sub(rb"\n=....\n", b"\n=A=AA\n", key),
+    "text behind its end": lambda key: key.replace(b"END PGP PUBLIC KEY BLOCK-----", b"END PGP PUBLIC KEY BLOCK-----x"),
+    "no end": lambda key: key.replace(b"-----END PGP PUBLIC KEY BLOCK-----", b""),
+    "half a packet": lambda key: armor(dearmored(key, "PUBLIC KEY BLOCK")[:-9]),
+    "a packet in parts": lambda key: armor(dearmored(key, "PUBLIC KEY BLOCK") + b"\xc6\xe0\x00"),
+    "a packet of no length": lambda key: armor(dearmored(key, "PUBLIC KEY BLOCK") + b"\x9b\x00"),
+    "bytes behind the packets": lambda key: armor(dearmored(key, "PUBLIC KEY BLOCK") + b"\x00"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_keys_that_the_provisioner_cannot_read_are_refused_when_they_are_compiled(keys: Keys, damage: str) -> None:
+    right = keys.public("right")
+    assert reads(right) and judge_keys(right) is None
+    damaged = DAMAGED[damage](right)
+    assert damaged != right
+    for content in (damaged, right + damaged, damaged + right):
+        assert not reads(content) and judge_keys(content) is not None
+
+
+@given(st.data())
+def test_whatever_keys_are_taken_the_provisioner_can_read(keys: Keys, data: st.DataObject) -> None:
+    right = keys.public("right", "other")
+    place = data.draw(st.integers(0, len(right)))
+    changed = right[:place] + data.draw(st.binary(max_size=3)) + right[place + data.draw(st.integers(0, 3)) :]
+    assert judge_keys(changed) is not None or reads(changed)
+
+
+def test_keys_with_headers_or_without_checksums_are_taken_by_both(keys: Keys) -> None:
+    right = keys.public("right", "other")
+    with_headers = right.replace(b"BLOCK-----\n\n", b"BLOCK-----\nVersion: 1\nComment: a: b\n\n")
+    without_checksums = re.sub(rb"\n=....\n", b"\n", right)
+    with_empty_lines = re.sub(rb"\n=", b"\n\n=", right)
+    for content in (with_headers, with_headers + with_headers, without_checksums, with_empty_lines, right + right):
+        assert reads(content) and judge_keys(content) is None

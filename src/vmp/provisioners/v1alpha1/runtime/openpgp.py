@@ -65,6 +65,8 @@ def dearmored(data: bytes, kind: str) -> bytes:
     found: list[bytes] = []
     block: list[bytes] | None = None
     for line in [line.strip(b" \t\r") for line in data.split(b"\n")]:
+        if line == begin and block is not None:
+            raise ValueError("a block of it has no end")
         if line == begin:
             block = []
         elif line == end and block is not None:
