@@ -24,9 +24,14 @@ from vmp.texts import is_too_long
 
 GENERATED_NAMES = frozenset(
     {*STATIC_NAMES, "MANIFEST", VM_JSON, SECRETS, SSH_PASSWORD, SOCKET, IMAGE_KEYS, MEMBERS, MEMBER_SUMS}
-    | {"domain.xml", "install.xml", "known_hosts", "__pycache__"}
+    | {f"{xml}{suffix}" for xml in ("domain.xml", "install.xml") for suffix in ("", ".tmp", ".sum", ".sum.tmp")}
+    | {f"{name}.tmp{suffix}" for name in ("apply", "create") for suffix in ("", ".tmp")}
+    | {"ends.tmp", f"{MEMBERS}.tmp", "known_hosts", "known_hosts.old", ".lock", "__pycache__"}
 )
 """Names in the directory that no path of the registry may take."""
+
+_BESIDE = (".lock", ".part", ".sum", ".tmp")
+"""Ends of names that the provisioner makes of those of drives and images; a file of the user's own may have them."""
 
 MAX_SIZE = 16 << 20
 """Most bytes that the files of one drive may have: it is for settings, and all of them stand in the registry."""
@@ -92,6 +97,11 @@ def check_made_file(path: str, what: str, example: str, span: Span, report: Repo
         report.error("bad-path", f"the {what} {path!r} is not inside the VM's directory", span, help=help_)
     elif path == "." or path in GENERATED_NAMES or first in GENERATED_NAMES:
         report.error("bad-path", f"the {what} {path!r} would replace a generated file", span, help=f"such as {example}")
+    elif path.endswith(_BESIDE):
+        help_ = f"any other end than {', '.join(_BESIDE[:-1])} and {_BESIDE[-1]}, such as {example}"
+        report.error(
+            "bad-path", f"the {what} {path!r} is named like a file that is made beside others", span, help=help_
+        )
     elif path.startswith("-"):
         report.error("bad-path", f"the {what} {path!r} begins with '-'", span, help=f"such as {example}")
     elif is_too_long(path, 200):
