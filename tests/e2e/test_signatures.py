@@ -290,6 +290,23 @@ def test_a_signature_or_sums_that_cannot_be_had_are_named(site: Site, missing: s
     assert site.gets() == []
 
 
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_signature_or_sums_larger_than_any_are_not_taken_apart(site: Site, announced: bool) -> None:
+    mib = 1 << 20
+    for path in ("/SUMS", "/SUMS.sign"):
+        site.server.faults[path] = Fault(content_length=announced)
+    signature = site.keys.sign(SUMS, "right")
+    site.serve(SUMS_sign=signature.ljust(mib + 1, b"\n"))
+    site.refused(site.vm("right"), f"could not download the signature {site.server.url('SUMS.sign')}", "than 1 MiB")
+    assert site.gets("/SUMS") == site.gets() == [] and site.gets("/SUMS.sign") == [200]
+    sums = SUMS.ljust(16 * mib, b"\n")
+    site.serve(SUMS=sums + b"\n", SUMS_sign=signature)
+    site.refused(site.vm("right"), f"could not download the checksums {site.server.url('SUMS')}", "than 16 MiB")
+    assert site.gets() == []
+    site.serve(SUMS=sums, SUMS_sign=site.keys.sign(sums, "right").ljust(mib, b"\n"))
+    site.accepted(site.vm("right"), of="SUMS", by="right")
+
+
 @pytest.mark.parametrize("armor", [True, False])
 @pytest.mark.parametrize("checksum", ["none", "value", "url"])
 def test_an_image_that_is_itself_signed_needs_no_sum_and_may_have_one(site: Site, checksum: str, armor: bool) -> None:

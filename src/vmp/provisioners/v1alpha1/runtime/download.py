@@ -18,6 +18,9 @@ from .unpacking import unpack
 _CUT_OFF = (18, 28, 52, 55, 56, 92)
 """curl's exit codes for a connection that broke: what came stays, and the next try goes on from there."""
 
+_MOST_MIB = {"the signature": 1, "the checksums": 16}
+"""The largest files of each kind in MiB: they are read into memory, and taken apart there."""
+
 
 class Download:
     """One download, from the first byte to the unpacked file."""
@@ -161,13 +164,18 @@ class Download:
         return found.lower()
 
     def _fetch(self, url: str, what: str) -> bytes:
-        """Return a small file."""
+        """Return a small file; a larger one than any of its kind is refused."""
+        most = _MOST_MIB["the checksums" if url == self.image.sums_url else what]
         words = ["curl", "--silent", "--show-error", "--fail", "--location", "--globoff", "--retry", "3"]
-        words += ["--retry-max-time", str(self.stall), "--connect-timeout", "30"]
+        words += ["--retry-max-time", str(self.stall), "--connect-timeout", "30", "--max-filesize", str(most << 20)]
         ended = run_program([*words, "--max-time", str(self.stall * 2), "--url", url])
+        content = ended.output.encode(errors="surrogateescape")
+        if ended.code == 63 or len(content) > most << 20:  # curl 7.88 counts only what the server has announced
+            hint = "see whether the URL in the registry is right"
+            raise Problem(f"could not download {what} {url}", f"it is larger than {most} MiB", hint)
         if ended.code:
             raise Problem(f"could not download {what} {url}", ended.errors)
-        return ended.output.encode(errors="surrogateescape")
+        return content
 
     def _wrong_sum(self) -> str:
         """Return what is wrong with the sum of the part, or ''."""
