@@ -275,6 +275,22 @@ def test_a_replaced_image_gives_its_members_anew(from_image: tuple[Vm, Path], tm
     assert content_of("initrd", tmp_path) == b"newer!\n"
 
 
+def test_a_kernel_that_is_no_disk_is_not_taken_out_of_an_older_image(
+    from_image: tuple[Vm, Path], tmp_path: Path
+) -> None:
+    vm, _ = from_image
+    vm.make("create/volume")
+    installer(tmp_path, "-R", "-J", files={**FILES, "casper/initrd": b"newer!\n"})
+    vm.make("delete/volume", "clean-all")
+    refused = vm.make("up", check=False)  # the volume is one with Retain
+    assert refused.returncode != 0 and "volume web/initrd is something else than .members/web/initrd" in refused.stderr
+    assert "or delete it when it is not needed" in refused.stderr
+    assert content_of("initrd", tmp_path) == FILES["casper/initrd"]
+    virsh("vol-delete", "--pool=web", "--vol=initrd")
+    vm.make("up")
+    assert content_of("initrd", tmp_path) == b"newer!\n"
+
+
 def taken_of(vm: Vm, name: str) -> bytes:
     return (vm.directory / f".members/web/{name}").read_bytes()
 

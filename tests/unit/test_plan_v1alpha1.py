@@ -65,6 +65,22 @@ def test_the_disks_of_a_plan_say_which_volumes_no_guest_writes_to() -> None:
     assert facts["domain"]["askEachTime"] is True, "the volume is not declared: what it is, only the node knows"
 
 
+def test_a_member_that_is_no_disk_is_written_by_no_guest() -> None:
+    volume = records.Volume("pool", "kernel", "raw", False, "", file="a.iso", backing=None, member="vmlinuz")
+
+    def read_only(volume: records.Volume, *disks: records.Disk, install: tuple[records.Disk, ...] = ()) -> bool:
+        plan = PLAN._replace(domain=PLAN.domain._replace(disks=disks), volumes=(volume,))
+        plan = plan._replace(install=PLAN.domain._replace(disks=install)) if install else plan
+        facts = json.loads(v1alpha1.render(plan)["vm.json"].content)
+        return facts["volumes"][0].get("readOnly", False) is True
+
+    written, other = records.Disk("pool/kernel", read_only=False), records.Disk("pool/other", read_only=False)
+    assert read_only(volume) and read_only(volume, other, install=(other,))
+    assert not read_only(volume, written) and not read_only(volume, other, install=(written,))
+    assert not read_only(volume, records.Disk("", read_only=False)), "a disk given by its path may be any volume"
+    assert not read_only(volume._replace(member="")), "it may be a disk that is attached by hand"
+
+
 def test_the_own_ssh_of_a_vm_wins_over_the_knob_of_a_node() -> None:
     ssh = records.Ssh(user="me", options={})
     for own, user in ((False, "me"), (True, "knob")):

@@ -151,11 +151,17 @@ def _volume(plan: Plan, volume: Volume) -> Facts:
 
 
 def _is_read_only(plan: Plan, volume: Volume) -> bool:
-    """Tell whether no guest writes to a volume: others are backed by it, or its disk is read-only."""
+    """Tell whether no guest writes to a volume: others are backed by it, or its disk is read-only.
+
+    One with a member of an ISO image may be no disk at all, but a kernel. A disk that is given by its path may be any.
+    """
     backing = [other.backing for other in plan.volumes if other.backing]
     if (volume.pool, volume.name) in [(base.pool, base.name) for base in backing]:
         return True
-    return any(Disk(volume.key, read_only=True) in domain.disks for domain in (plan.domain, plan.install) if domain)
+    disks = [disk for domain in (plan.domain, plan.install) if domain for disk in domain.disks]
+    if Disk(volume.key, read_only=True) in disks:
+        return True
+    return bool(volume.member) and not any(disk.volume in ("", volume.key) and not disk.read_only for disk in disks)
 
 
 def _network(network: Network) -> Facts:

@@ -69,7 +69,7 @@ class Volume(NamedTuple):
     member: Member | None
     """What ``file`` is taken from, where it is a member of an ISO image."""
     read_only: bool
-    """No guest writes to it: it is a backing volume, a CD-ROM or a read-only disk."""
+    """No guest writes to it: it is a backing volume, a CD-ROM, a read-only disk, or a kernel and so no disk at all."""
 
     @property
     def key(self) -> str:
