@@ -49,6 +49,7 @@ class Waiting:
 
     def wait(self, stage: str) -> None:
         """Wait for a stage: ip, ssh or all."""
+        self._refuse_installer()
         while not self._find_address():
             self._again("\n".join(self.address.reasons))
         if stage == "ip":
@@ -67,6 +68,16 @@ class Waiting:
             else:
                 self._again(self._words() or f"exit code {self.ssh.code}")
         self.vm.say(f"ready at {self.address.ip}")
+
+    def _refuse_installer(self) -> None:
+        """Refuse to take an installer, which may have an address and SSH, for the system."""
+        self.virsh.seconds = self._bound(self.vm.knobs.command_timeout)
+        try:
+            domain = look_at_domain(self.virsh, self.vm.domain)
+        except Problem:
+            return  # libvirt may answer later
+        if domain and domain.phase:
+            raise still_to_install(self.vm, domain)
 
     def _find_address(self) -> bool:
         """Find the address. Without a running domain there is nothing to wait for."""
@@ -199,15 +210,4 @@ class Waiting:
 def wait_ready(vm: Vm, virsh: Virsh, stage: str) -> None:
     """Wait for a stage: ip, ssh or all."""
     check_ssh(vm)
-    _refuse_installer(vm, virsh)
     Waiting(vm, virsh).wait(stage)
-
-
-def _refuse_installer(vm: Vm, virsh: Virsh) -> None:
-    """Refuse to take an installer, which may have an address and SSH, for the system."""
-    try:
-        domain = look_at_domain(virsh, vm.domain)
-    except Problem:
-        return  # libvirt may answer later
-    if domain and domain.phase:
-        raise still_to_install(vm, domain)
