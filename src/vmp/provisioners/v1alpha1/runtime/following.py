@@ -11,6 +11,7 @@ from collections import deque
 
 from .console import open_console
 from .facts import Vm
+from .files import remove
 from .say import printable
 
 _PAUSES = (2, 4, 8, 15, 30)
@@ -70,6 +71,7 @@ class Following:
                 self._process.kill()  # while it is attached, it hears no gentler signal
         self._thread.join(5)
         if self._file >= 0:
+            remove(_lock_file(self._vm))
             os.close(self._file)
 
     def last(self) -> str:

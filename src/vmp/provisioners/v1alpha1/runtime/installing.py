@@ -77,7 +77,8 @@ def go_on_installing(run: Run) -> None:
         elif standing.next == BEGIN:
             raise Problem("the guest's memory was saved", f"'{vm.make} up' lets the installer go on")
         elif standing.next == WAIT:
-            start_domain(vm, virsh, standing.state)  # which lets one go on that stands still
+            if standing.state in ("paused", "pmsuspended"):  # one that is shutting down must not be started again
+                start_domain(vm, virsh, standing.state)
             said = _wait(run)
         else:
             break
@@ -117,7 +118,10 @@ def _wait_for_end(vm: Vm, virsh: Virsh, console: Following) -> None:
     """Wait until the guest is off, whatever has turned it off. A libvirt that is away for a while is waited for."""
     deadline = time.monotonic() + vm.knobs.install_timeout
     trouble = ""
-    note = lambda: " ".join(filter(None, [trouble, console.last()]))  # noqa: E731
+
+    def note() -> str:
+        return " ".join(filter(None, [trouble, console.last()]))
+
     with Progress(vm, "installing", seconds=vm.knobs.install_timeout, note=note):
         while True:
             try:
